@@ -1,0 +1,42 @@
+// The OpenAI spellings of the vocabulary's enumerations (CreateChatCompletionRequest and -Response of the OpenAI spec).
+// Pure functions, no state: callable from any loop.
+#include <string_view>
+
+#include "chat/message.hpp"
+#include "chat/run_event.hpp"
+
+namespace parley::chat {
+
+std::string_view role_name(Role role) noexcept {
+    switch (role) {
+        case Role::kSystem:
+            return "system";
+        case Role::kDeveloper:
+            return "developer";
+        case Role::kUser:
+            return "user";
+        case Role::kAssistant:
+            return "assistant";
+        case Role::kTool:
+            return "tool";
+        case Role::kFunction:
+            return "function";
+    }
+    return "user";
+}
+
+std::string_view finish_reason_name(FinishReason reason) noexcept {
+    switch (reason) {
+        case FinishReason::kStop:
+            return "stop";
+        case FinishReason::kLength:
+            return "length";
+        case FinishReason::kToolCalls:
+            return "tool_calls";
+        case FinishReason::kContentFilter:
+            return "content_filter";
+    }
+    return "stop";
+}
+
+} // namespace parley::chat

@@ -1,0 +1,71 @@
+// What a model (and later a whole run) says while it answers, as a flat sequence of small events.
+//
+// Text travels as a *JSON string body*: the bytes between the quotes of a valid JSON string, escapes kept. It is
+// never unescaped and escaped again on its way from provider to client. All views are valid until the reader's
+// next co_await; whoever keeps an event copies it.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <variant>
+
+#include "chat/usage.hpp"
+
+namespace parley::chat {
+
+enum class FinishReason : std::uint8_t { kStop, kLength, kToolCalls, kContentFilter };
+
+std::string_view finish_reason_name(FinishReason reason) noexcept;
+
+struct TextDelta {
+    std::string_view body;          // JSON string body, not empty unless logprobs is set
+    std::string_view logprobs = {}; // JSON of the chunk's `logprobs`, empty = none
+    int choice = 0;
+};
+
+struct ReasoningDelta {
+    std::string_view body; // JSON string body
+    int choice = 0;
+};
+
+struct RefusalDelta {
+    std::string_view body; // JSON string body
+    int choice = 0;
+};
+
+// A piece of a tool call. The first piece of each index has id and name (both JSON string bodies), later ones only
+// arguments. Indexes are contiguous from 0 within a choice: decoders see to that.
+struct ToolCallDelta {
+    int index = 0;
+    std::string_view id = {};
+    std::string_view name = {};
+    std::string_view arguments = {}; // JSON string body: a piece of the arguments' text
+    int choice = 0;
+};
+
+// Any other member of a delta or message that clients may want: annotations, images, audio, reasoning_details.
+struct DeltaField {
+    std::string_view name; // JSON string body
+    std::string_view json; // valid JSON value
+    int choice = 0;
+};
+
+struct ChoiceEnd {
+    FinishReason reason = FinishReason::kStop;
+    int choice = 0;
+};
+
+struct UsageReport {
+    Usage usage;
+};
+
+// Which model really answered (a provider may route or fall back by itself). JSON string bodies, may be empty.
+struct ModelReport {
+    std::string_view model;
+    std::string_view system_fingerprint = {};
+    std::string_view service_tier = {};
+};
+
+using RunEvent = std::variant<TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, DeltaField, ChoiceEnd, UsageReport, ModelReport>;
+
+} // namespace parley::chat

@@ -1,0 +1,15 @@
+# Everything comes from Debian's packages (scripts/packages lists them).
+find_package(Threads REQUIRED)
+find_package(Boost 1.81 REQUIRED COMPONENTS json url)
+find_package(OpenSSL 3 REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(fmt REQUIRED)
+find_package(simdjson REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PROMETHEUS REQUIRED IMPORTED_TARGET prometheus-cpp-core)
+find_package(CLI11 REQUIRED)
+find_package(mimalloc QUIET)
+
+add_library(parley_asio INTERFACE)
+target_link_libraries(parley_asio INTERFACE Boost::headers Threads::Threads)
+target_compile_definitions(parley_asio INTERFACE BOOST_ASIO_NO_DEPRECATED)
