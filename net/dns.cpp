@@ -1,0 +1,106 @@
+#include "net/dns.hpp"
+
+#include <cstring>
+#include <utility>
+
+#include <netdb.h>
+
+#include "net/signal.hpp"
+
+namespace parley::net {
+namespace {
+
+namespace ip = boost::asio::ip;
+
+struct Lookup {
+    explicit Lookup(core::Executor executor) : done(executor) {}
+    Signal done;
+    std::vector<ip::address> addresses;
+    std::string fault;
+    bool answered = false;
+};
+
+// Blocking; runs on the pool.
+std::vector<ip::address> look_up(std::string const& host, std::string& fault) {
+    addrinfo hints{};
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_ADDRCONFIG;
+    addrinfo* found = nullptr;
+    auto const status = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
+    std::vector<ip::address> addresses;
+    if (status != 0) {
+        fault = ::gai_strerror(status);
+        return addresses;
+    }
+    std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> const owner(found, &::freeaddrinfo);
+    for (auto const* one = found; one; one = one->ai_next) {
+        if (one->ai_family == AF_INET) {
+            ip::address_v4::bytes_type bytes;
+            std::memcpy(bytes.data(), &reinterpret_cast<sockaddr_in const*>(one->ai_addr)->sin_addr, bytes.size());
+            addresses.emplace_back(ip::address_v4(bytes));
+        } else if (one->ai_family == AF_INET6) {
+            auto const* const v6 = reinterpret_cast<sockaddr_in6 const*>(one->ai_addr);
+            ip::address_v6::bytes_type bytes;
+            std::memcpy(bytes.data(), &v6->sin6_addr, bytes.size());
+            addresses.emplace_back(ip::address_v6(bytes, v6->sin6_scope_id));
+        }
+    }
+    if (addresses.empty()) fault = "no address";
+    return addresses;
+}
+
+Resolver::Endpoints with_port(std::vector<ip::address> const& addresses, std::uint16_t port) {
+    Resolver::Endpoints endpoints;
+    endpoints.reserve(addresses.size());
+    for (auto const& address : addresses)
+        endpoints.emplace_back(address, port);
+    return endpoints;
+}
+
+} // namespace
+
+core::Task<Resolver::Endpoints> Resolver::resolve(core::Context const& context, std::string const& host,
+                                                  std::uint16_t port, core::SteadyTime until) {
+    boost::system::error_code not_an_address;
+    auto const literal = ip::make_address(host, not_an_address);
+    if (!not_an_address) co_return Endpoints{{literal, port}};
+    auto const cached = cache_.find(host);
+    if (cached != cache_.end() && cached->second.expires > std::chrono::steady_clock::now()) {
+        co_return with_port(cached->second.addresses, port);
+    }
+
+    auto const lookup = std::make_shared<Lookup>(loop_.executor()); // outlives us when we stop waiting
+    auto work = [lookup, host, guard = boost::asio::make_work_guard(loop_.context())]() mutable {
+        std::string fault;
+        auto addresses = look_up(host, fault);
+        auto deliver = [lookup, addresses = std::move(addresses), fault = std::move(fault)]() mutable {
+            lookup->addresses = std::move(addresses);
+            lookup->fault = std::move(fault);
+            lookup->answered = true;
+            lookup->done.set();
+        };
+        boost::asio::post(guard.get_executor(), std::move(deliver));
+    };
+    boost::asio::post(pool_, std::move(work));
+
+    auto wake = [&lookup]() noexcept { lookup->done.set(); };
+    OnDeadline deadline(loop_, wake);
+    deadline.at(until);
+    core::OnCancel const on_cancel(context.cancellation, wake);
+    co_await lookup->done.wait();
+    if (context.cancellation.cancelled()) co_return core::make_error(core::Errc::kCancelled, "The client went away.");
+    if (!lookup->answered) {
+        co_return core::make_error(core::Errc::kUpstreamTimeout,
+                                   "The name '" + host + "' could not be resolved in time.");
+    }
+    if (lookup->addresses.empty()) {
+        co_return core::make_error(core::Errc::kUpstreamUnavailable, "The name '" + host + "' cannot be resolved.", {},
+                                   lookup->fault);
+    }
+    if (cache_.size() >= kCacheEntriesMax) cache_.clear();
+    cache_[host] = Entry{lookup->addresses, std::chrono::steady_clock::now() + kCacheTtl};
+    co_return with_port(lookup->addresses, port);
+}
+
+} // namespace parley::net

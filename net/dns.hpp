@@ -1,0 +1,45 @@
+// Names to addresses without ever blocking a loop: getaddrinfo on a small thread pool, answers cached per loop.
+#pragma once
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/context.hpp"
+#include "core/task.hpp"
+#include "net/loop.hpp"
+
+namespace parley::net {
+
+class Resolver {
+public:
+    static constexpr std::chrono::seconds kCacheTtl{30};
+    static constexpr std::size_t kCacheEntriesMax = 256;
+
+    using Endpoints = std::vector<boost::asio::ip::tcp::endpoint>;
+
+    /// `pool` is shared by all loops and outlives them.
+    Resolver(Loop& loop, boost::asio::thread_pool& pool) : loop_(loop), pool_(pool) {}
+
+    /// Errors: kUpstreamUnavailable (no such name), kUpstreamTimeout at `until`, kCancelled.
+    core::Task<Endpoints> resolve(core::Context const& context, std::string const& host, std::uint16_t port,
+                                  core::SteadyTime until);
+
+private:
+    struct Entry {
+        std::vector<boost::asio::ip::address> addresses;
+        core::SteadyTime expires;
+    };
+
+    Loop& loop_;
+    boost::asio::thread_pool& pool_;
+    std::map<std::string, Entry> cache_;
+};
+
+} // namespace parley::net

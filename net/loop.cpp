@@ -1,0 +1,66 @@
+#include "net/loop.hpp"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/redirect_error.hpp>
+
+#include "net/signal.hpp"
+
+namespace parley::net {
+
+Deadline::Deadline(Loop& loop) {
+    loop.deadlines_.push_back(*this);
+}
+
+Loop::Loop(core::LogOptions log_options) : scratch_(new char[kScratchBytes]), log_(log_options) {}
+
+Loop::~Loop() = default;
+
+void Loop::run() {
+    auto const work = boost::asio::make_work_guard(context_);
+    sweep();
+    context_.run();
+    log_.flush();
+}
+
+void Loop::stop() {
+    context_.stop();
+}
+
+void Loop::sweep() {
+    auto const now = std::chrono::steady_clock::now();
+    // An action may destroy any deadline, so what has expired is taken out first, one at a time.
+    boost::intrusive::list<Deadline, boost::intrusive::constant_time_size<false>> expired;
+    for (auto it = deadlines_.begin(); it != deadlines_.end();) {
+        auto& deadline = *it;
+        ++it;
+        if (deadline.when_ <= now) {
+            deadline.unlink();
+            expired.push_back(deadline);
+        }
+    }
+    while (!expired.empty()) {
+        auto& deadline = expired.front();
+        deadline.unlink();
+        deadlines_.push_back(deadline);
+        deadline.when_ = core::SteadyTime::max();
+        deadline.on_expiry();
+    }
+    log_.flush();
+    sweep_timer_.expires_after(kSweepInterval);
+    sweep_timer_.async_wait([this](boost::system::error_code error) {
+        if (!error) sweep();
+    });
+}
+
+core::Task<> Loop::sleep(core::Context const& context, std::chrono::milliseconds delay) {
+    if (context.cancellation.cancelled()) co_return core::make_error(core::Errc::kCancelled, "The client went away.");
+    boost::asio::steady_timer timer(context_, delay);
+    auto stop = [&timer]() noexcept { timer.cancel(); };
+    core::OnCancel const on_cancel(context.cancellation, stop);
+    boost::system::error_code error;
+    co_await timer.async_wait(boost::asio::redirect_error(use_awaitable, error));
+    if (error) co_return core::make_error(core::Errc::kCancelled, "The client went away.");
+    co_return core::Result<>{};
+}
+
+} // namespace parley::net

@@ -1,0 +1,139 @@
+#include "net/stream.hpp"
+
+#include <boost/asio/redirect_error.hpp>
+
+#include <cerrno>
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "net/signal.hpp"
+
+namespace parley::net {
+namespace {
+
+class PlainStream final : public Stream {
+public:
+    using Stream::Stream;
+    using Stream::try_write;
+
+    IoCount try_read(std::span<char> into) noexcept override {
+        for (;;) {
+            auto const n = ::recv(socket_.native_handle(), into.data(), into.size(), MSG_DONTWAIT);
+            if (n > 0) return {IoStatus::kOk, static_cast<std::size_t>(n)};
+            if (n == 0) return {IoStatus::kEof, 0};
+            if (errno == EINTR) continue;
+            if (errno == EAGAIN || errno == EWOULDBLOCK) return {IoStatus::kWouldBlockRead, 0};
+            return failed();
+        }
+    }
+
+    IoCount try_write(std::string_view bytes) noexcept override { return try_write(bytes, {}); }
+
+    IoCount try_write(std::string_view first, std::string_view second) noexcept override {
+        std::array<iovec, 2> pieces{
+            {{const_cast<char*>(first.data()), first.size()}, {const_cast<char*>(second.data()), second.size()}}};
+        msghdr message{};
+        message.msg_iov = pieces.data();
+        message.msg_iovlen = second.empty() ? 1 : 2;
+        for (;;) {
+            auto const n = ::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+            if (n >= 0) return {IoStatus::kOk, static_cast<std::size_t>(n)};
+            if (errno == EINTR) continue;
+            if (errno == EAGAIN || errno == EWOULDBLOCK) return {IoStatus::kWouldBlockWrite, 0};
+            return failed();
+        }
+    }
+
+    core::Awaitable<core::Result<>> handshake() override { co_return core::Result<>{}; }
+
+private:
+    IoCount failed() noexcept {
+        last_error_ = {errno, boost::system::system_category()};
+        return {IoStatus::kError, 0};
+    }
+};
+
+} // namespace
+
+IoCount Stream::try_write(std::string_view first, std::string_view second) noexcept {
+    auto written = try_write(first);
+    if (written.status != IoStatus::kOk || written.bytes < first.size() || second.empty()) return written;
+    auto const more = try_write(second);
+    if (more.status == IoStatus::kError) return more;
+    return {IoStatus::kOk, written.bytes + more.bytes};
+}
+
+void Stream::shutdown_send() noexcept {
+    boost::system::error_code ignored;
+    socket_.shutdown(TcpSocket::shutdown_send, ignored);
+}
+
+core::Awaitable<boost::system::error_code> Stream::wait_readable() {
+    boost::system::error_code error;
+    co_await socket_.async_wait(TcpSocket::wait_read, boost::asio::redirect_error(use_awaitable, error));
+    co_return error;
+}
+
+core::Awaitable<boost::system::error_code> Stream::wait_writable() {
+    boost::system::error_code error;
+    co_await socket_.async_wait(TcpSocket::wait_write, boost::asio::redirect_error(use_awaitable, error));
+    co_return error;
+}
+
+void Stream::abort() noexcept {
+    boost::system::error_code ignored;
+    socket_.close(ignored);
+}
+
+void Stream::reset() noexcept {
+    boost::system::error_code ignored;
+    if (socket_.is_open()) socket_.set_option(boost::asio::socket_base::linger(true, 0), ignored);
+    abort();
+}
+
+std::string Stream::last_error() const {
+    return last_error_.message();
+}
+
+std::unique_ptr<Stream> make_plain_stream(TcpSocket socket) {
+    return std::make_unique<PlainStream>(std::move(socket));
+}
+
+core::Awaitable<bool> write_all(Stream& stream, std::string_view first, std::string_view second) {
+    while (!first.empty() || !second.empty()) {
+        auto const wrote = stream.try_write(first, second);
+        if (wrote.status == IoStatus::kError || wrote.status == IoStatus::kEof) co_return false;
+        auto const from_first = std::min(wrote.bytes, first.size());
+        first.remove_prefix(from_first);
+        second.remove_prefix(wrote.bytes - from_first);
+        if (first.empty()) std::swap(first, second);
+        if (first.empty() || wrote.status == IoStatus::kOk) continue;
+        boost::system::error_code error;
+        if (wrote.status == IoStatus::kWouldBlockRead) {
+            error = co_await stream.wait_readable();
+        } else {
+            error = co_await stream.wait_writable();
+        }
+        if (error || !stream.is_open()) co_return false;
+    }
+    co_return true;
+}
+
+core::Awaitable<IoCount> read_some(Stream& stream, std::span<char> into) {
+    for (;;) {
+        if (!stream.is_open()) co_return IoCount{IoStatus::kError, 0};
+        auto const got = stream.try_read(into);
+        boost::system::error_code error;
+        if (got.status == IoStatus::kWouldBlockRead) {
+            error = co_await stream.wait_readable();
+        } else if (got.status == IoStatus::kWouldBlockWrite) {
+            error = co_await stream.wait_writable();
+        } else {
+            co_return got;
+        }
+        if (error) co_return IoCount{IoStatus::kError, 0};
+    }
+}
+
+} // namespace parley::net
