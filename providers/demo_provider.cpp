@@ -1,0 +1,110 @@
+#include "providers/demo_provider.hpp"
+
+#include <utility>
+
+#include "core/json.hpp"
+#include "providers/demo_script.hpp"
+#include "providers/session.hpp"
+
+namespace parley::providers {
+namespace {
+
+struct DemoModel final : PreparedModel {
+    explicit DemoModel(ModelSpec given) : spec(std::move(given)) {}
+    ModelSpec spec;
+};
+
+class DemoStream final : public ModelStream {
+public:
+    DemoStream(Session& session, core::Context const& context, DemoAnswer answer, bool paced)
+        : session_(session),
+          context_(context),
+          answer_(std::move(answer)),
+          paced_(paced && answer_.delay.count() > 0) {}
+
+    core::Task<bool> next(std::vector<chat::RunEvent>& events) override {
+        bodies_.clear();
+        bodies_.reserve(answer_.reasoning.size() + answer_.text.size() +
+                        3 * answer_.calls.size()); // views must not move
+        while (said_ < answer_.reasoning.size() + answer_.text.size()) {
+            if (paced_) {
+                auto const slept = co_await session_.loop.sleep(context_, answer_.delay);
+                if (!slept) co_return slept.error();
+            }
+            say(said_++, events);
+            if (paced_) co_return true;
+        }
+        if (answer_.error) co_return *answer_.error;
+        auto index = 0;
+        for (auto const& call : answer_.calls) {
+            chat::ToolCallDelta delta{index++, body(call.id), body(call.name), body(call.arguments)};
+            for (delta.choice = 0; delta.choice < answer_.choices; ++delta.choice)
+                events.push_back(delta);
+        }
+        for (auto choice = 0; choice < answer_.choices; ++choice)
+            events.push_back(chat::ChoiceEnd{answer_.finish, choice});
+        events.push_back(chat::UsageReport{answer_.usage});
+        co_return false;
+    }
+
+private:
+    void say(std::size_t i, std::vector<chat::RunEvent>& events) {
+        auto const thought = i < answer_.reasoning.size();
+        auto const text = body(thought ? answer_.reasoning[i] : answer_.text[i - answer_.reasoning.size()]);
+        for (auto choice = 0; choice < answer_.choices; ++choice) {
+            if (thought) {
+                events.push_back(chat::ReasoningDelta{text, choice});
+            } else {
+                events.push_back(chat::TextDelta{text, {}, choice});
+            }
+        }
+    }
+
+    std::string_view body(std::string_view text) {
+        auto& made = bodies_.emplace_back();
+        core::append_json_body(made, text);
+        return made;
+    }
+
+    Session& session_;
+    core::Context const& context_;
+    DemoAnswer answer_;
+    bool paced_;
+    std::size_t said_ = 0;
+    std::vector<std::string> bodies_; // of the events last given out
+};
+
+class DemoProvider final : public Provider {
+public:
+    explicit DemoProvider(std::string name) : name_(std::move(name)) {}
+
+    std::string_view name() const noexcept override { return name_; }
+    std::string_view type() const noexcept override { return "demo"; }
+
+    std::unique_ptr<PreparedModel const> prepare(ModelSpec const& spec) const override {
+        return std::make_unique<DemoModel>(spec);
+    }
+
+    core::Task<std::unique_ptr<ModelStream>> start(Session& session, core::Context const& context,
+                                                   PreparedModel const& model, chat::Turn const& turn) const override {
+        auto answer = answer_as_demo(static_cast<DemoModel const&>(model).spec, turn);
+        if (answer.error && answer.text.empty() && answer.reasoning.empty()) co_return *answer.error;
+        co_return std::make_unique<DemoStream>(session, context, std::move(answer), turn.stream);
+    }
+
+    core::Task<std::string> embed(Session&, core::Context const&, std::string_view, std::string_view) const override {
+        co_return core::make_error(core::Errc::kUnsupportedValue,
+                                   "The demo provider has no embeddings. Name a model of a real provider.", "model");
+    }
+
+private:
+    std::string name_;
+};
+
+} // namespace
+
+std::unique_ptr<Provider const> make_demo_provider(std::string name) {
+    return std::make_unique<DemoProvider>(std::move(name));
+}
+
+} // namespace parley::providers

@@ -1,0 +1,173 @@
+#include "providers/http_provider.hpp"
+
+#include "providers/provider_error.hpp"
+#include "providers/session.hpp"
+
+namespace parley::providers {
+namespace {
+
+constexpr std::size_t kErrorBytesMax = 64 * 1024;
+constexpr std::size_t kEmbeddingsBytesMax = 64 * 1024 * 1024;
+constexpr core::MetricName kRequests{"parley_upstream_requests_total", "Requests sent to providers, by outcome.",
+                                     core::MetricKind::kCounter};
+constexpr core::MetricName kFirstByte{"parley_upstream_first_byte_seconds",
+                                      "From sending a request to the head of the answer.",
+                                      core::MetricKind::kHistogram};
+
+class HttpModelStream final : public ModelStream {
+public:
+    HttpModelStream(std::unique_ptr<net::ClientExchange> exchange, std::unique_ptr<Decoder> decoder)
+        : exchange_(std::move(exchange)), decoder_(std::move(decoder)) {}
+
+    core::Task<bool> next(std::vector<chat::RunEvent>& events) override {
+        if (finished_) {
+            exchange_->release();
+            co_return false;
+        }
+        for (;;) {
+            auto const piece = co_await exchange_->read();
+            if (!piece) co_return piece.error();
+            if (piece->empty()) {
+                auto const whole = decoder_->finish(events);
+                if (!whole) co_return whole.error();
+                co_return false;
+            }
+            auto const had = events.size();
+            auto const read = decoder_->feed(*piece, events);
+            if (!read) co_return read.error();
+            finished_ = decoder_->done();
+            if (events.size() > had) co_return true; // its end is dealt with when these have been used
+            if (finished_) {
+                exchange_->release();
+                co_return false;
+            }
+        }
+    }
+
+private:
+    std::unique_ptr<net::ClientExchange> exchange_;
+    std::unique_ptr<Decoder> decoder_;
+    bool finished_ = false;
+};
+
+bool is_stream(std::string_view content_type, bool asked) {
+    auto const begins = [&](std::string_view type) { return net::field_is(content_type.substr(0, type.size()), type); };
+    if (begins("text/event-stream") || begins("application/x-ndjson")) return true;
+    if (begins("application/json")) return false;
+    return asked; // some servers name neither
+}
+
+class HttpProvider final : public Provider {
+public:
+    HttpProvider(HttpProviderOptions options, std::unique_ptr<Dialect const> dialect)
+        : options_(std::move(options)), dialect_(std::move(dialect)) {
+        headers_ =
+            "content-type: application/json\r\naccept: application/json, text/event-stream\r\nuser-agent: parley\r\n";
+        if (!options_.entra && !options_.api_key.empty()) {
+            headers_ += options_.key_header == KeyHeader::kApiKey ? "api-key: " : "authorization: Bearer ";
+            headers_ += options_.api_key.reveal() + "\r\n";
+        }
+        for (auto const& [name, value] : options_.headers)
+            headers_ += name + ": " + value.reveal() + "\r\n";
+    }
+
+    std::string_view name() const noexcept override { return options_.name; }
+    std::string_view type() const noexcept override { return options_.type; }
+
+    std::unique_ptr<PreparedModel const> prepare(ModelSpec const& spec) const override {
+        return dialect_->prepare(spec);
+    }
+
+    core::Task<std::unique_ptr<ModelStream>> start(Session& session, core::Context const& context,
+                                                   PreparedModel const& model, chat::Turn const& turn) const override {
+        auto encoded = dialect_->encode(model, turn);
+        if (!encoded) co_return encoded.error();
+        auto exchange = co_await post(session, context, std::move(*encoded));
+        if (!exchange) co_return exchange.error();
+        auto const type = (*exchange)->header("content-type");
+        auto decoder = dialect_->decoder(is_stream(type, turn.stream));
+        co_return std::make_unique<HttpModelStream>(std::move(*exchange), std::move(decoder));
+    }
+
+    core::Task<std::string> embed(Session& session, core::Context const& context, std::string_view model,
+                                  std::string_view body_rest) const override {
+        auto exchange = co_await post(session, context, dialect_->encode_embeddings(model, body_rest));
+        if (!exchange) co_return exchange.error();
+        co_return co_await net::HttpClient::read_all(**exchange, kEmbeddingsBytesMax);
+    }
+
+private:
+    // Sends and sorts out everything that is not a 2xx.
+    core::Task<std::unique_ptr<net::ClientExchange>> post(Session& session, core::Context const& context,
+                                                          EncodedRequest encoded) const {
+        net::ClientRequest request;
+        request.target = options_.upstream->url.path + encoded.path;
+        request.headers = headers_;
+        request.body = std::move(encoded.body);
+        if (options_.entra) {
+            auto const token = co_await entra_token(session, context, options_.name, *options_.entra);
+            if (!token) co_return token.error();
+            request.headers += "authorization: Bearer " + *token + "\r\n";
+        }
+        auto const sent = std::chrono::steady_clock::now();
+        auto exchange = co_await session.http.send(context, options_.upstream, std::move(request));
+        count(session, exchange, std::chrono::duration<double>(std::chrono::steady_clock::now() - sent).count());
+        if (!exchange) co_return exchange.error();
+        auto& answer = **exchange;
+        if (answer.status() < 200 || answer.status() > 299) {
+            auto const error = co_await read_error(session, answer);
+            co_return error;
+        }
+        auto const coding = answer.header("content-encoding");
+        if (!coding.empty() && !net::field_is(coding, "identity")) {
+            co_return error_unreadable("It is compressed, which was not asked for.", {});
+        }
+        co_return std::move(*exchange);
+    }
+
+    core::Awaitable<core::Error> read_error(Session& session, net::ClientExchange& answer) const {
+        auto const body = co_await net::HttpClient::read_all(answer, kErrorBytesMax);
+        ErrorAnswer parts;
+        parts.status = answer.status();
+        parts.body = body ? std::string_view(*body) : std::string_view{};
+        parts.retry_after = answer.header("retry-after");
+        parts.retry_after_ms = answer.header("retry-after-ms");
+        if (options_.entra && parts.status == 401)
+            session.tokens.erase(options_.name); // revoked early: ask anew next time
+        auto error = dialect_->decode_error(parts);
+        if (error.detail.find(options_.name) == std::string::npos)
+            error.detail = "provider " + options_.name + ": " + error.detail;
+        co_return error;
+    }
+
+    void count(Session& session, core::Result<std::unique_ptr<net::ClientExchange>> const& exchange,
+               double seconds) const {
+        auto& set = session.loop.metrics();
+        auto& metrics = session.metrics[options_.name];
+        if (!metrics.answered) {
+            metrics.answered = &set.counter(kRequests, {{"provider", options_.name}, {"outcome", "2xx"}});
+            metrics.first_byte = &set.histogram(kFirstByte, {{"provider", options_.name}});
+        }
+        if (exchange) metrics.first_byte->observe_seconds(seconds);
+        if (exchange && (*exchange)->status() / 100 == 2) {
+            metrics.answered->add();
+            return;
+        }
+        auto outcome = exchange ? std::to_string((*exchange)->status() / 100) + "xx"
+                                : std::string(core::code_name(exchange.error().code));
+        set.counter(kRequests, {{"provider", options_.name}, {"outcome", std::move(outcome)}}).add();
+    }
+
+    HttpProviderOptions options_;
+    std::unique_ptr<Dialect const> dialect_;
+    std::string headers_;
+};
+
+} // namespace
+
+std::unique_ptr<Provider const> make_http_provider(HttpProviderOptions options,
+                                                   std::unique_ptr<Dialect const> dialect) {
+    return std::make_unique<HttpProvider>(std::move(options), std::move(dialect));
+}
+
+} // namespace parley::providers
