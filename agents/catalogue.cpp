@@ -1,0 +1,128 @@
+#include "agents/catalogue.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "providers/registry.hpp"
+
+namespace parley::agents {
+namespace {
+
+providers::ProviderOptions options_of(ProviderConfig const& config) {
+    providers::ProviderOptions options;
+    options.name = config.name;
+    options.type = config.type;
+    options.base_url = config.base_url;
+    options.api_key = config.api_key;
+    if (config.entra) options.entra = {config.entra->client_id, config.entra->client_secret, config.entra->token_url};
+    options.headers = config.headers;
+    options.timeouts = {config.timeouts.connect, config.timeouts.first_byte, config.timeouts.idle,
+                        config.timeouts.total};
+    options.max_connections = config.max_connections;
+    options.api_version = config.api_version;
+    options.ca_file = config.ca_file;
+    return options;
+}
+
+ProviderState make_state(ProviderConfig config, Catalogue const* previous) {
+    ProviderState state;
+    state.unavailable = config.unavailable;
+    if (previous && state.unavailable.empty()) {
+        auto const& old = previous->providers();
+        auto const same =
+            std::find_if(old.begin(), old.end(), [&](ProviderState const& one) { return one.config == config; });
+        if (same != old.end()) state.provider = same->provider;
+    }
+    if (!state.provider && state.unavailable.empty()) {
+        auto made = providers::make_provider(options_of(config));
+        if (made) {
+            state.provider = std::move(*made);
+        } else {
+            state.unavailable = "provider '" + config.name + "': " + made.error().message;
+        }
+    }
+    state.config = std::move(config);
+    return state;
+}
+
+} // namespace
+
+std::shared_ptr<Catalogue const> Catalogue::build(GatewayConfig config, Catalogue const* previous, std::time_t now) {
+    auto const made = std::shared_ptr<Catalogue>(new Catalogue);
+    made->loaded_at_ = now;
+    made->manifests_ = std::move(config.manifests);
+    made->mcp_servers_ = std::move(config.mcp_servers);
+    for (auto& provider : config.providers)
+        made->providers_.push_back(make_state(std::move(provider), previous));
+
+    for (auto const& one : config.agents) {
+        Agent agent;
+        agent.config = one;
+        made->add_candidate(agent, one);
+        for (auto const& id : one.fallbacks) {
+            auto const fallback = std::find_if(config.agents.begin(), config.agents.end(),
+                                               [&](AgentConfig const& other) { return other.agent_id == id; });
+            if (fallback != config.agents.end()) made->add_candidate(agent, *fallback);
+        }
+        if (agent.candidates.empty()) {
+            auto const* const own = made->provider(one.provider);
+            agent.unavailable = !one.own_unavailable.empty() ? one.own_unavailable
+                                : own                        ? own->unavailable
+                                                             : one.unavailable;
+            if (agent.unavailable.empty()) agent.unavailable = "no model can answer for it";
+        }
+        made->agents_.push_back(std::move(agent));
+    }
+    for (std::size_t i = 0; i < made->agents_.size(); ++i)
+        made->index_.emplace(made->agents_[i].config.agent_id, i);
+    return made;
+}
+
+// The model of `whose`, under the prompt of `agent`. Left out while it cannot be used.
+void Catalogue::add_candidate(Agent& agent, AgentConfig const& whose) const {
+    auto const* const state = provider(whose.provider);
+    if (!whose.own_unavailable.empty() || !state || !state->provider || whose.model.empty()) return;
+    providers::ModelSpec spec;
+    spec.model = whose.model;
+    spec.system_prompt = agent.config.system_prompt;
+    spec.settings = whose.model_settings;
+    agent.candidates.push_back({whose.agent_id, whose.model, state->provider, state->provider->prepare(spec)});
+}
+
+Agent const* Catalogue::find(std::string_view agent_id) const noexcept {
+    auto const found = index_.find(agent_id);
+    return found == index_.end() ? nullptr : &agents_[found->second];
+}
+
+ProviderState const* Catalogue::provider(std::string_view name) const noexcept {
+    for (auto const& state : providers_) {
+        if (state.config.name == name) return &state;
+    }
+    return nullptr;
+}
+
+core::Result<Catalogue::EmbeddingTarget> Catalogue::embedding_target(std::string_view model) const {
+    if (auto const* const agent = find(model)) {
+        if (agent->candidates.empty())
+            return core::make_error(core::Errc::kAgentUnavailable, agent->unavailable, "model");
+        auto const& own = agent->candidates.front();
+        return EmbeddingTarget{own.provider, own.model_name};
+    }
+    for (auto const& state : providers_) {
+        auto const& models = state.config.models;
+        if (std::find(models.begin(), models.end(), model) == models.end()) continue;
+        if (!state.provider) return core::make_error(core::Errc::kAgentUnavailable, state.unavailable, "model");
+        return EmbeddingTarget{state.provider, std::string(model)};
+    }
+    return model_not_found(model);
+}
+
+core::Error model_not_found(std::string_view model) {
+    constexpr std::size_t kShownBytesMax = 100;
+    auto shown = std::string(model.substr(0, kShownBytesMax));
+    if (model.size() > kShownBytesMax) shown += "…";
+    return core::make_error(core::Errc::kModelNotFound,
+                            "The model `" + shown + "` does not exist or you do not have access to it.", "model");
+}
+
+} // namespace parley::agents

@@ -1,0 +1,165 @@
+// What agent_config.json and mcp.json say, as plain data: checked, variables put in, prompts read.
+// Built by config_loader.hpp, then immutable; the catalogue snapshot keeps one and shares it with all loops.
+// Whatever may hold a secret is a core::Secret: this data can be logged member by member without leaking one.
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/secret.hpp"
+
+namespace parley::agents {
+
+/// One thing wrong with the configuration. Never holds a secret: quotes are taken from the file as written, before
+/// variables are put in, and never from a field that is made for a secret.
+struct Fault {
+    std::string file;    // path as given, or "environment"
+    std::string pointer; // JSON pointer in the file ("" = the whole file), or the name of the environment variable
+    std::string found;
+    std::string allowed;
+    std::string hint = {}; // what to do, e.g. the nearest valid key; may be empty
+    int line = 0;          // 1-based line in the file, 0 = unknown
+    int column = 0;        // 1-based byte in that line, only for JSON syntax; 0 = unknown
+};
+
+/// A readable block of two to four lines, no trailing newline.
+std::string to_text(Fault const& fault);
+
+/// {"file","pointer","found","allowed"} and, where known, "hint", "line", "column".
+boost::json::object to_json(Fault const& fault);
+
+/// A file that the configuration was made from.
+struct Manifest {
+    std::string path;
+    std::string sha256; // of the bytes on disk, so unexpanded; 64 lower-case hex digits
+};
+
+struct ProviderTimeouts {
+    std::chrono::milliseconds connect{5'000};      // TCP and TLS
+    std::chrono::milliseconds first_byte{120'000}; // request sent until the head of the answer
+    std::chrono::milliseconds idle{60'000};        // between two reads of the answer
+    std::chrono::milliseconds total{600'000};      // the whole call
+
+    bool operator==(ProviderTimeouts const&) const = default;
+};
+
+struct ProviderConfig {
+    struct Entra {
+        std::string tenant_id;
+        std::string client_id;
+        core::Secret client_secret;
+        std::string token_url; // where a token is asked for, complete
+
+        bool operator==(Entra const&) const = default;
+    };
+
+    std::string name;     // the entry's name, or the type for a default instance
+    std::string type;     // openai, azure_openai, azure_openai_cc, openrouter, ollama, demo
+    std::string base_url; // http(s), no trailing slash, no user, no query; empty only for demo
+    core::Secret api_key; // may be empty where the server wants none
+    std::optional<Entra> entra = {};
+    std::vector<std::pair<std::string, core::Secret>> headers = {};
+    ProviderTimeouts timeouts = {};
+    std::size_t max_connections = 4096;   // per loop
+    std::vector<std::string> models = {}; // what it offers, as far as told; the first is the default
+    std::string default_model = {};       // for agents that name none; may be empty
+    std::string api_version = {};         // Azure, classic URLs only
+    std::string ca_file = {};             // PEM of further trusted authorities; empty = the system's only
+    boost::json::object options = {};     // free, for the dialect
+    std::string unavailable = {};         // why it cannot be used, naming the variable; empty = ready
+
+    bool operator==(ProviderConfig const&) const = default;
+};
+
+enum class ClientTools : std::uint8_t { kMerge, kIgnore, kReject };
+enum class HistoryMode : std::uint8_t { kAuto, kClient, kServer };
+enum class TaskPolicy : std::uint8_t { kHeuristic, kAgent, kEmpty };
+enum class ToolProgress : std::uint8_t { kAuto, kQuiet, kReasoning, kOpenWebui, kEvents }; // kAuto: by the client
+
+struct AgentLimits {
+    std::int64_t max_tool_rounds = 10;
+    std::int64_t max_tool_calls = 64;
+    std::int64_t timeout_s = 600;      // wall clock of one run; REQUEST_TIMEOUT changes the default
+    std::int64_t max_total_tokens = 0; // 0 = no limit
+};
+
+struct MemoryCompression {
+    bool enabled = true;
+    std::int64_t threshold_tokens = 10'000; // MEMORY_COMPRESSION_TOKEN_THRESHOLD changes the default
+    std::int64_t recent_messages_to_keep = 10;
+    bool archive_conversations = false; // carried only
+};
+
+// nullopt = all, empty = none, else only those.
+using AllowedNames = std::optional<std::vector<std::string>>;
+using AllowedServers = std::optional<std::map<std::string, AllowedNames, std::less<>>>; // label -> tools
+
+struct AgentConfig {
+    std::string agent_id;
+    std::string name = {}; // empty = agent_id
+    std::string description = {};
+    std::string version = {}; // semver, empty = not given
+    std::vector<std::string> tags = {};
+    std::string provider;   // names an entry of GatewayConfig::providers
+    std::string model = {}; // may be empty only while the agent's own model is unavailable
+    std::string system_prompt = {};
+    boost::json::object model_settings = {};
+    std::vector<std::string> fallbacks = {}; // agent ids whose provider and model stand in, in this order
+    AgentLimits limits = {};
+    ClientTools client_tools = ClientTools::kMerge;
+    HistoryMode history = HistoryMode::kAuto;
+    TaskPolicy task_policy = TaskPolicy::kHeuristic;
+    ToolProgress tool_progress = ToolProgress::kAuto;
+    AllowedNames allowed_regular_tools = {};
+    AllowedServers allowed_mcp_servers = {};
+    AllowedNames resources = {};
+    MemoryCompression compression = {};
+    boost::json::object carried = {}; // fields of the original format that have no effect here
+    std::string own_unavailable = {}; // why its own provider or model cannot be used; empty = it can
+    std::string unavailable = {};     // why nothing can answer for it: own_unavailable and no usable fallback
+};
+
+enum class McpTransport : std::uint8_t {
+    kStdio,
+    kHttp,
+    kSse,
+    kHttpOrSse, // not told: Streamable HTTP first, legacy SSE if the server does not know it
+};
+
+enum class Approval : std::uint8_t { kNever, kAlways };
+
+struct McpServerConfig {
+    std::string label;
+    McpTransport transport = McpTransport::kStdio;
+    std::string command = {};
+    std::vector<core::Secret> args = {}; // variables put in: may hold secrets
+    std::vector<std::pair<std::string, core::Secret>> env = {};
+    std::string cwd = {};
+    std::string env_file = {};
+    core::Secret url = {};      // variables put in: may hold secrets
+    std::string url_shown = {}; // as written in the file, for logs
+    std::vector<std::pair<std::string, core::Secret>> headers = {};
+    Approval require_approval = Approval::kNever;
+    bool disabled = false;
+    std::optional<std::chrono::milliseconds> timeout = {}; // of one call; TOOL_EXECUTION_TIMEOUT is the default
+    AllowedNames allowed_tools = {};
+    std::vector<std::string> denied_tools = {};
+    boost::json::object carried = {}; // keys of other hosts that have no effect here, as written
+    std::string unavailable = {};     // why it cannot be started; empty = ready
+};
+
+struct GatewayConfig {
+    std::vector<ProviderConfig> providers;
+    std::vector<AgentConfig> agents;
+    std::vector<McpServerConfig> mcp_servers;
+    std::vector<Manifest> manifests; // agent_config.json, mcp.json if there is one, each prompt file once
+};
+
+} // namespace parley::agents

@@ -1,0 +1,47 @@
+#include "policy/api_keys.hpp"
+
+#include <algorithm>
+
+namespace parley::policy {
+namespace {
+
+constexpr std::string_view kSeparators = ", \t\r\n";
+
+std::string principal_of(core::Sha256 const& digest) {
+    static constexpr char kDigits[] = "0123456789abcdef";
+    std::string name = "key:";
+    for (std::size_t i = 0; i < 6; ++i) {
+        name.push_back(kDigits[digest[i] >> 4]);
+        name.push_back(kDigits[digest[i] & 15]);
+    }
+    return name;
+}
+
+} // namespace
+
+ApiKeys ApiKeys::from_list(std::string_view list) {
+    ApiKeys keys;
+    while (!list.empty()) {
+        auto const start = list.find_first_not_of(kSeparators);
+        if (start == std::string_view::npos) break;
+        list.remove_prefix(start);
+        auto const key = list.substr(0, list.find_first_of(kSeparators));
+        list.remove_prefix(key.size());
+        auto const digest = core::sha256(key);
+        if (std::find(keys.digests_.begin(), keys.digests_.end(), digest) == keys.digests_.end())
+            keys.digests_.push_back(digest);
+    }
+    return keys;
+}
+
+std::optional<std::string> ApiKeys::principal(std::string_view key) const {
+    if (key.empty() || key.size() > kKeyBytesMax) return std::nullopt;
+    auto const digest = core::sha256(key);
+    auto known = false;
+    for (auto const& one : digests_)
+        known = core::equal_in_constant_time(one, digest) || known; // always all of them
+    if (!known) return std::nullopt;
+    return principal_of(digest);
+}
+
+} // namespace parley::policy
