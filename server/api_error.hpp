@@ -1,0 +1,25 @@
+// The one place that maps our errors to what a client of the OpenAI API sees: status, headers, body.
+// Pure functions, no state: callable from any loop.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/error.hpp"
+
+namespace parley::server {
+
+struct ApiError {
+    int status = 500;
+    std::string body;                                         // JSON, {"error":{...}}
+    std::vector<std::pair<std::string, std::string>> headers; // lower-case names; no content-type
+};
+
+/// The HTTP answer for `error`. Status 499 (kCancelled) is for the log: nobody is left to read the answer.
+ApiError to_api_error(core::Error const& error);
+
+/// Appends {"error":{"message","type","param","code"}}, the body above; also sent inside a stream.
+void append_error_json(std::string& out, core::Error const& error);
+
+} // namespace parley::server

@@ -1,0 +1,406 @@
+#include "server/app.hpp"
+
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <fmt/format.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <ctime>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <sys/resource.h>
+
+#include "net/file_watch.hpp"
+#include "net/loop.hpp"
+#include "net/tls.hpp"
+#include "providers/session.hpp"
+#include "server/gateway.hpp"
+#include "server/metrics_page.hpp"
+
+namespace parley::server {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kDrainPoll{50};
+constexpr std::chrono::seconds kCutGrace{3};       // for cut streams to say so
+constexpr std::chrono::seconds kInterruptDrain{5}; // a person at the terminal does not wait for strangers' streams
+constexpr std::size_t kReservedDescriptors = 64;
+constexpr core::MetricName kReloads{"parley_config_reloads_total", "Configurations that were swapped in, or refused.",
+                                    core::MetricKind::kCounter};
+constexpr core::MetricName kAgents{"parley_agents", "Agents in the configuration.", core::MetricKind::kGauge};
+
+// Everything that one core has.
+struct LoopRunner {
+    LoopRunner(core::LogOptions log, boost::asio::thread_pool& pool, GatewayShared const& shared,
+               std::shared_ptr<agents::Catalogue const> catalogue, net::ServerLimits const& limits)
+        : loop(log),
+          session(loop, pool),
+          gateway(loop, session, shared, std::move(catalogue)),
+          server(loop, gateway, limits, [this] { return tls; }) {}
+
+    net::Loop loop;
+    providers::Session session;
+    Gateway gateway;
+    std::shared_ptr<net::TlsContext> tls;
+    net::HttpServer server;
+    std::atomic<std::size_t> open_connections{0};
+    std::thread thread;
+};
+
+// A soft limit of 1,024 descriptors is for programs that use select().
+std::size_t raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    return static_cast<std::size_t>(limit.rlim_cur);
+}
+
+std::string report(std::vector<agents::Fault> const& faults) {
+    std::string text =
+        fmt::format("The configuration has {} {}:\n", faults.size(), faults.size() == 1 ? "fault" : "faults");
+    for (auto const& fault : faults)
+        text += "\n" + agents::to_text(fault) + "\n";
+    return text;
+}
+
+std::string hashes(agents::Catalogue const& catalogue) {
+    std::string text;
+    for (auto const& manifest : catalogue.manifests()) {
+        if (!text.empty()) text += ' ';
+        text += manifest.path + "=" + manifest.sha256.substr(0, 12);
+    }
+    return text;
+}
+
+} // namespace
+
+std::string_view version() noexcept {
+    return PARLEY_VERSION;
+}
+
+agents::ConfigSources config_sources(Settings const& settings, Environment const& environment) {
+    agents::ConfigSources sources;
+    sources.agent_config_path = settings.config_path;
+    sources.mcp_path = settings.mcp_path;
+    sources.mcp_required = settings.mcp_required;
+    sources.prompts_dir = settings.prompts_dir;
+    sources.env = [environment](std::string_view name) { return environment.find(name); };
+    sources.read = agents::disk_reader();
+    return sources;
+}
+
+class App::Impl {
+public:
+    Impl(Settings settings, std::string dotenv_path, std::shared_ptr<agents::Catalogue const> catalogue)
+        : settings_(std::move(settings)),
+          dotenv_path_(std::move(dotenv_path)),
+          log_(settings_.log),
+          catalogue_(std::move(catalogue)),
+          watch_(control_, [this] { reload("file change"); }) {
+        shared_.keys = policy::ApiKeys::from_list(settings_.api_keys.reveal());
+        shared_.cors_origins = settings_.cors_origins;
+        shared_.allow_anonymous_hosts = settings_.allow_anonymous;
+        shared_.requests_max =
+            settings_.requests_max == 0 ? 0 : (settings_.requests_max + settings_.threads - 1) / settings_.threads;
+        shared_.commit_stream_after = settings_.limits.heartbeat;
+        shared_.version = version();
+        shared_.store = "none: clients send the whole history";
+        shared_.metrics_page = [this] { return summed_metrics(); };
+        shared_.reload_state = [this] {
+            std::lock_guard const lock(reload_mutex_);
+            return reload_state_;
+        };
+        auto const descriptors = raise_descriptor_limit();
+        auto& limits = settings_.limits;
+        limits.connections_max =
+            std::min(limits.connections_max, (descriptors - kReservedDescriptors) / 2 / settings_.threads);
+        auto log = settings_.log;
+        log.buffered = true;
+        for (unsigned i = 0; i < settings_.threads; ++i) {
+            loops_.push_back(std::make_unique<LoopRunner>(log, resolver_pool_, shared_, catalogue_, limits));
+        }
+        metrics_.counter(kReloads, {{"outcome", "accepted"}});
+        metrics_.counter(kReloads, {{"outcome", "refused"}});
+        count_agents();
+    }
+
+    core::Result<> listen() {
+        if (!settings_.tls_certificate.empty()) {
+            auto tls = net::make_tls_server_context({settings_.tls_certificate, settings_.tls_key});
+            if (!tls) return tls.error();
+            for (auto& runner : loops_)
+                runner->tls = *tls;
+        }
+        port_ = settings_.port;
+        for (auto& runner : loops_) {
+            auto const port = runner->server.listen(settings_.host, port_);
+            if (!port) return port.error();
+            port_ = *port;
+        }
+        return {};
+    }
+
+    int run(bool handle_signals) {
+        std::signal(SIGPIPE, SIG_IGN);
+        for (auto& runner : loops_) {
+            auto& one = *runner;
+            one.loop.post([&one] { one.server.start(); });
+            one.thread = std::thread([&one] { one.loop.run(); });
+        }
+        watch_files();
+        auto const work = boost::asio::make_work_guard(control_);
+        if (handle_signals) {
+            for (auto const signal : {SIGTERM, SIGINT, SIGHUP})
+                signals_.add(signal);
+            wait_for_signal();
+        }
+        control_.run();
+        for (auto& runner : loops_)
+            runner->loop.stop();
+        for (auto& runner : loops_)
+            runner->thread.join();
+        resolver_pool_.stop();
+        log_.info("stopped").add("in_order", ended_in_order_ ? "yes" : "no");
+        return ended_in_order_ ? 0 : 1;
+    }
+
+    void stop() {
+        boost::asio::post(control_, [this] { drain(settings_.drain_limit); });
+    }
+
+    void log_listening() {
+        auto const shown = settings_.host.find(':') == std::string::npos ? settings_.host : "[" + settings_.host + "]";
+        std::int64_t available = 0;
+        for (auto const& agent : catalogue_->agents())
+            available += agent.unavailable.empty() ? 1 : 0;
+        log_.info("listening")
+            .add("address", fmt::format("{}:{}", shown, port_))
+            .add("scheme", settings_.tls_certificate.empty() ? "http" : "https")
+            .add("version", version())
+            .add("agents", static_cast<std::int64_t>(catalogue_->agents().size()))
+            .add("available", available)
+            .add("threads", static_cast<std::int64_t>(settings_.threads))
+            .add("files", hashes(*catalogue_));
+    }
+
+    std::uint16_t port() const noexcept { return port_; }
+    agents::Catalogue const& catalogue() const noexcept { return *catalogue_; }
+
+private:
+    void wait_for_signal() {
+        signals_.async_wait([this](boost::system::error_code error, int signal) {
+            if (error) return;
+            if (signal == SIGHUP) {
+                reload("SIGHUP");
+            } else if (draining_) {
+                cut("second signal");
+            } else {
+                drain(signal == SIGINT ? std::min<std::chrono::milliseconds>(settings_.drain_limit, kInterruptDrain)
+                                       : settings_.drain_limit);
+            }
+            wait_for_signal();
+        });
+    }
+
+    // Runs on the main thread, so the files are read there and no loop waits for a disk.
+    void reload(std::string_view why) {
+        if (draining_) return;
+        reload_tls();
+        auto environment = Environment::load(dotenv_path_);
+        std::string refusal;
+        std::shared_ptr<agents::Catalogue const> fresh;
+        if (!environment) {
+            refusal = environment.error().message;
+        } else {
+            auto loaded = agents::load_config(config_sources(settings_, *environment));
+            for (auto const& warning : loaded.warnings)
+                log_.warn("config").add("warning", warning);
+            if (loaded.config) {
+                fresh = agents::Catalogue::build(std::move(*loaded.config), catalogue_.get(), std::time(nullptr));
+            } else {
+                refusal = report(loaded.faults);
+            }
+        }
+        auto state = std::make_shared<ReloadState>(*shared_.reload_state());
+        if (fresh) {
+            ++state->reloads;
+            state->last_refusal.clear();
+            catalogue_ = fresh;
+            for (auto& runner : loops_) {
+                auto& one = *runner;
+                one.loop.post([&one, fresh] { one.gateway.use(fresh); });
+            }
+            count_agents();
+            watch_files();
+            log_.info("config_reloaded")
+                .add("why", why)
+                .add("agents", static_cast<std::int64_t>(fresh->agents().size()))
+                .add("files", hashes(*fresh));
+        } else {
+            ++state->refused;
+            state->last_refusal = refusal;
+            log_.error("config_refused").add("why", why).add("kept", hashes(*catalogue_)).add("report", refusal);
+        }
+        metrics_.counter(kReloads, {{"outcome", fresh ? "accepted" : "refused"}}).add();
+        std::lock_guard const lock(reload_mutex_);
+        reload_state_ = std::move(state);
+    }
+
+    void reload_tls() {
+        if (settings_.tls_certificate.empty()) return;
+        auto const tls = net::make_tls_server_context({settings_.tls_certificate, settings_.tls_key});
+        if (!tls) {
+            log_.error("certificate_refused").add("reason", tls.error().message);
+            return;
+        }
+        for (auto& runner : loops_) {
+            auto& one = *runner;
+            one.loop.post([&one, context = *tls] { one.tls = context; });
+        }
+    }
+
+    void watch_files() {
+        std::vector<std::string> paths{settings_.config_path, settings_.mcp_path, dotenv_path_};
+        for (auto const& manifest : catalogue_->manifests())
+            paths.push_back(manifest.path);
+        if (!settings_.tls_certificate.empty()) {
+            paths.push_back(settings_.tls_certificate);
+            paths.push_back(settings_.tls_key);
+        }
+        watch_.watch(paths);
+    }
+
+    void count_agents() {
+        std::int64_t available = 0;
+        for (auto const& agent : catalogue_->agents())
+            available += agent.unavailable.empty() ? 1 : 0;
+        auto const all = static_cast<std::int64_t>(catalogue_->agents().size());
+        auto& up = metrics_.counter(kAgents, {{"status", "available"}});
+        auto& down = metrics_.counter(kAgents, {{"status", "unavailable"}});
+        up.add(available - up.value());
+        down.add(all - available - down.value());
+    }
+
+    void drain(std::chrono::milliseconds limit) {
+        if (draining_) return;
+        draining_ = true;
+        shared_.draining.store(true, std::memory_order_relaxed);
+        drain_until_ = steady_clock::now() + limit;
+        log_.info("draining").add_ms("limit_ms", static_cast<double>(limit.count()));
+        for (auto& runner : loops_) {
+            auto& one = *runner;
+            one.open_connections = 1; // until its loop has looked
+            one.loop.post([&one] { one.server.drain(); });
+        }
+        poll_drain();
+    }
+
+    void poll_drain() {
+        std::size_t open = 0;
+        for (auto& runner : loops_) {
+            auto& one = *runner;
+            open += one.open_connections.load();
+            one.loop.post([&one] { one.open_connections = one.server.connections(); });
+        }
+        if (open == 0) {
+            ended_in_order_ = !cut_;
+            control_.stop();
+            return;
+        }
+        if (steady_clock::now() >= drain_until_) {
+            if (cut_) { // even cut streams did not end: nothing more can be told to anybody
+                log_.error("stopped").add("in_order", "no").add("open_connections", static_cast<std::int64_t>(open));
+                std::_Exit(1);
+            }
+            cut("drain limit");
+        }
+        drain_timer_.expires_after(kDrainPoll);
+        drain_timer_.async_wait([this](boost::system::error_code error) {
+            if (!error) poll_drain();
+        });
+    }
+
+    void cut(std::string_view why) {
+        if (cut_) return;
+        cut_ = true;
+        drain_until_ = steady_clock::now() + kCutGrace;
+        log_.warn("cutting_streams").add("why", why);
+        for (auto& runner : loops_) {
+            auto& one = *runner;
+            one.loop.post([&one] { one.server.cut(); });
+        }
+    }
+
+    std::string summed_metrics() const {
+        std::vector<core::MetricSet const*> sets{&metrics_};
+        for (auto const& runner : loops_)
+            sets.push_back(&runner->loop.metrics());
+        return metrics_page(sets);
+    }
+
+    Settings settings_;
+    std::string dotenv_path_;
+    core::Log log_; // of the main thread
+    core::MetricSet metrics_;
+    std::shared_ptr<agents::Catalogue const> catalogue_;
+    GatewayShared shared_;
+    std::mutex reload_mutex_; // guards reload_state_, which is not on any request's path but /health's
+    std::shared_ptr<ReloadState const> reload_state_ = std::make_shared<ReloadState>();
+    boost::asio::thread_pool resolver_pool_{2};
+    std::vector<std::unique_ptr<LoopRunner>> loops_;
+    boost::asio::io_context control_{1};
+    boost::asio::signal_set signals_{control_};
+    boost::asio::steady_timer drain_timer_{control_};
+    net::FileWatch watch_;
+    steady_clock::time_point drain_until_;
+    std::uint16_t port_ = 0;
+    bool draining_ = false;
+    bool cut_ = false;
+    bool ended_in_order_ = true;
+};
+
+App::App(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+App::~App() = default;
+
+core::Result<std::unique_ptr<App>> App::create(Settings settings, std::string dotenv_path) {
+    auto const refuse = [](std::string text) { return core::make_error(core::Errc::kInvalidValue, std::move(text)); };
+    if (!settings.loopback_only() && settings.api_keys.empty() && !settings.allow_anonymous) {
+        return refuse(fmt::format(
+            "Refusing to listen on {} without API keys: anybody who can reach this machine could use your providers.\n"
+            "Set PARLEY_API_KEYS (in .env, say), or listen on 127.0.0.1, or allow everybody with --allow-anonymous.\n",
+            settings.host));
+    }
+    auto const environment = Environment::load(dotenv_path);
+    if (!environment) return environment.error();
+    auto loaded = agents::load_config(config_sources(settings, *environment));
+    if (!loaded.config) return refuse(report(loaded.faults));
+    auto catalogue = agents::Catalogue::build(std::move(*loaded.config), nullptr, std::time(nullptr));
+    auto impl = std::make_unique<Impl>(std::move(settings), std::move(dotenv_path), std::move(catalogue));
+    auto const listening = impl->listen();
+    if (!listening) return refuse("Parley " + listening.error().message + ".\n");
+    return std::unique_ptr<App>(new App(std::move(impl)));
+}
+
+std::uint16_t App::port() const noexcept {
+    return impl_->port();
+}
+agents::Catalogue const& App::catalogue() const noexcept {
+    return impl_->catalogue();
+}
+int App::run(bool handle_signals) {
+    impl_->log_listening();
+    return impl_->run(handle_signals);
+}
+void App::stop() {
+    impl_->stop();
+}
+
+} // namespace parley::server

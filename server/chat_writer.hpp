@@ -1,0 +1,117 @@
+// Turns the events of a run into the bytes of a /v1/chat/completions answer: a stream of chunks, or one object.
+// One writer per answer, owned by its handler, used on its loop only. Order and shapes: OpenAI spec,
+// CreateChatCompletionStreamResponse and CreateChatCompletionResponse.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "chat/run_event.hpp"
+#include "chat/usage.hpp"
+#include "core/error.hpp"
+
+namespace parley::server {
+
+/// What all chunks of one answer share.
+struct ChatReplyHead {
+    std::string id;
+    std::int64_t created = 0;   // Unix time in seconds
+    std::string model;          // as the client named it
+    bool include_usage = false; // stream only: stream_options.include_usage
+    int choices = 1;            // `n`
+};
+
+/// `text/event-stream`: `data:` lines only, none longer than 64 KiB unless a single value that cannot be split is.
+class ChatStreamWriter {
+public:
+    explicit ChatStreamWriter(ChatReplyHead head);
+
+    /// Opens every choice (its role chunk) that is not open yet. write and finish do it by themselves.
+    void start(std::string& out);
+
+    /// Appends the chunks for `events`. Finish reasons and usage are held back until finish, because more rounds may
+    /// follow: the last ones win, so a run sums the usage of its rounds before it reports it.
+    void write(std::span<chat::RunEvent const> events, std::string& out);
+
+    /// Appends one finish chunk per choice, the usage chunk if it was asked for and is known, and [DONE].
+    void finish(std::string& out);
+
+    /// Appends the error as the stream's last line. No [DONE] follows: the caller closes the connection.
+    void fail(core::Error const& error, std::string& out);
+
+private:
+    struct Choice {
+        bool open = false;
+        chat::FinishReason reason = chat::FinishReason::kStop;
+    };
+
+    void on(chat::TextDelta const& delta, std::string& out);
+    void on(chat::ReasoningDelta const& delta, std::string& out);
+    void on(chat::RefusalDelta const& delta, std::string& out);
+    void on(chat::ToolCallDelta const& delta, std::string& out);
+    void on(chat::DeltaField const& field, std::string& out);
+    void on(chat::ChoiceEnd const& end, std::string& out);
+    void on(chat::UsageReport const& report, std::string& out);
+    void on(chat::ModelReport const& report, std::string& out);
+
+    bool open(int choice, std::string& out);
+    void begin_chunk(int choice, std::string& out) const;
+    void build_head(std::string_view fields);
+    std::size_t piece_bytes_max() const noexcept;
+
+    ChatReplyHead head_;
+    std::string model_fields_; // ,"system_fingerprint":…,"service_tier":… once a provider has stated them
+    std::string base_;         // data: {"id":…,"model":… : how every chunk begins
+    std::string chunk_head_;   // base_ and ,"choices":[{"index":
+    std::string chunk_tail_;   // ,"finish_reason":null}]… : how all but the last chunks end
+    std::vector<Choice> choices_;
+    std::optional<chat::Usage> usage_;
+};
+
+/// `application/json`: collects a whole answer. Bounded by the provider side, which limits an answer's bytes.
+class ChatJsonWriter {
+public:
+    explicit ChatJsonWriter(ChatReplyHead head);
+
+    void write(std::span<chat::RunEvent const> events);
+
+    /// Appends the chat.completion object.
+    void finish(std::string& out) const;
+
+private:
+    struct ToolCall {
+        std::string id, name, arguments; // JSON string bodies
+    };
+    struct Choice {
+        std::string text, reasoning, refusal; // JSON string bodies
+        std::vector<ToolCall> tool_calls;
+        std::vector<std::pair<std::string, std::string>> fields; // name (body) and JSON value
+        std::vector<std::string> logprobs;                       // JSON, one per piece that had any
+        chat::FinishReason reason = chat::FinishReason::kStop;
+    };
+
+    void on(chat::TextDelta const& delta);
+    void on(chat::ReasoningDelta const& delta);
+    void on(chat::RefusalDelta const& delta);
+    void on(chat::ToolCallDelta const& delta);
+    void on(chat::DeltaField const& field);
+    void on(chat::ChoiceEnd const& end);
+    void on(chat::UsageReport const& report);
+    void on(chat::ModelReport const& report);
+
+    Choice* choice(int index);
+    static void append_choice(std::string& out, Choice const& choice, std::size_t index);
+
+    ChatReplyHead head_;
+    std::vector<Choice> choices_;
+    std::optional<chat::Usage> usage_;
+    std::string system_fingerprint_, service_tier_; // JSON string bodies, empty = not stated
+};
+
+} // namespace parley::server

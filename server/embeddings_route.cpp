@@ -1,0 +1,65 @@
+// POST /v1/embeddings: passed through to the provider that serves the model.
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <boost/json/value.hpp>
+
+#include <utility>
+
+#include "core/json.hpp"
+#include "server/embeddings_request.hpp"
+#include "server/gateway.hpp"
+
+namespace parley::server {
+namespace {
+
+constexpr std::size_t kDepthMax = 16;
+
+core::Error wrong(core::Errc code, std::string message, std::string param) {
+    return core::make_error(code, std::move(message), std::move(param));
+}
+
+} // namespace
+
+core::Result<EmbeddingsRequest> parse_embeddings_request(std::string const& body) {
+    auto const sound = core::check_json(body, kDepthMax);
+    if (!sound) return sound.error();
+    boost::system::error_code bad;
+    auto const value = boost::json::parse(body, bad);
+    auto const* const object = bad ? nullptr : value.if_object();
+    if (!object) return wrong(core::Errc::kInvalidJson, "The request body must be a JSON object.", {});
+    auto const* const model = object->if_contains("model");
+    if (!model) return wrong(core::Errc::kMissingParameter, "Missing required parameter: 'model'.", "model");
+    if (!model->is_string())
+        return wrong(core::Errc::kInvalidType, "Invalid type for 'model': expected a string.", "model");
+    auto const* const input = object->if_contains("input");
+    if (!input) return wrong(core::Errc::kMissingParameter, "Missing required parameter: 'input'.", "input");
+    if (!input->is_string() && !input->is_array()) {
+        return wrong(core::Errc::kInvalidType, "Invalid type for 'input': expected a string or an array.", "input");
+    }
+    EmbeddingsRequest request;
+    request.model.assign(model->get_string().data(), model->get_string().size());
+    for (auto const& member : *object) {
+        if (member.key() == "model") continue;
+        if (!request.rest.empty()) request.rest += ',';
+        core::append_json_string(request.rest, std::string_view(member.key().data(), member.key().size()));
+        request.rest += ':';
+        request.rest += boost::json::serialize(member.value());
+    }
+    return request;
+}
+
+core::Awaitable<void> Gateway::embeddings(net::Request request, net::Exchange& exchange, RequestState& state) {
+    auto const catalogue = catalogue_;
+    auto const parsed = parse_embeddings_request(request.body);
+    if (!parsed) co_return fail(exchange, state, parsed.error());
+    auto const target = catalogue->embedding_target(parsed->model);
+    if (!target) co_return fail(exchange, state, target.error());
+    core::Context const context{exchange.cancellation(), core::SteadyTime::max(), state.request_id};
+    auto answered = co_await target->provider->embed(session_, context, target->model, parsed->rest);
+    if (!answered) co_return fail(exchange, state, told_error(answered.error(), exchange));
+    net::Response response;
+    response.body = std::move(*answered);
+    answer(exchange, state, std::move(response));
+}
+
+} // namespace parley::server

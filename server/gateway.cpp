@@ -1,0 +1,371 @@
+#include "server/gateway.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "core/json.hpp"
+#include "net/url.hpp"
+#include "server/api_error.hpp"
+#include "server/pages.hpp"
+
+namespace parley::server {
+namespace {
+
+using core::Errc;
+using std::chrono::steady_clock;
+
+constexpr core::MetricName kHttpRequests{"parley_http_requests_total", "Requests answered, by route and status.",
+                                         core::MetricKind::kCounter};
+constexpr core::MetricName kHttpSeconds{
+    "parley_http_request_seconds", "From a request's head to the end of its answer.", core::MetricKind::kHistogram};
+constexpr core::MetricName kAbandoned{"parley_http_abandoned_total",
+                                      "Requests whose client left before the answer was whole.",
+                                      core::MetricKind::kCounter};
+constexpr core::MetricName kInFlight{"parley_chat_requests", "Chat requests now under way.", core::MetricKind::kGauge};
+constexpr core::MetricName kFirstToken{"parley_first_token_seconds",
+                                       "From a request's head to the first event of its answer.",
+                                       core::MetricKind::kHistogram};
+constexpr core::MetricName kStreams{"parley_streams_total", "Streamed answers, by how they ended.",
+                                    core::MetricKind::kCounter};
+constexpr core::MetricName kRequestTokens{"parley_tokens_total", "Tokens that providers reported, by agent and kind.",
+                                          core::MetricKind::kCounter};
+
+// Goes out on every answer, so it must be plain: visible ASCII, bounded.
+bool is_plain_id(std::string_view id) noexcept {
+    if (id.empty() || id.size() > 128) return false;
+    return std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 0x7f && c != '"' && c != '\\'; });
+}
+
+bool is_loopback_host(std::string_view host) noexcept {
+    if (host.starts_with("[::1]")) return true;
+    auto const name = host.substr(0, host.find(':'));
+    return name == "localhost" || name.ends_with(".localhost") || name.starts_with("127.");
+}
+
+std::string_view origin_host(std::string_view origin) noexcept {
+    auto const scheme = origin.find("://");
+    return scheme == std::string_view::npos ? std::string_view{} : origin.substr(scheme + 3);
+}
+
+bool is_json(std::string_view content_type) noexcept {
+    auto const end = content_type.find(';');
+    auto type = content_type.substr(0, end);
+    while (!type.empty() && type.back() == ' ')
+        type.remove_suffix(1);
+    if (!net::field_is(type, "application/json")) return false;
+    if (end == std::string_view::npos) return true;
+    auto const charset = content_type.find("charset=", end);
+    if (charset == std::string_view::npos) return true;
+    auto name = content_type.substr(charset + 8);
+    if (name.starts_with('"')) name.remove_prefix(1);
+    return name.size() >= 5 && net::field_is(name.substr(0, 5), "utf-8");
+}
+
+Errc errc_of(int status) noexcept {
+    switch (status) {
+        case 405:
+            return Errc::kMethodNotAllowed;
+        case 413:
+            return Errc::kPayloadTooLarge;
+        case 415:
+            return Errc::kUnsupportedMediaType;
+        case 500:
+            return Errc::kInternal;
+        default:
+            return Errc::kInvalidValue;
+    }
+}
+
+} // namespace
+
+Gateway::Gateway(net::Loop& loop, providers::Session& session, GatewayShared const& shared,
+                 std::shared_ptr<agents::Catalogue const> catalogue)
+    : loop_(loop), session_(session), shared_(shared), catalogue_(std::move(catalogue)), metrics_(loop.metrics()) {}
+
+Gateway::Metrics::Metrics(core::MetricSet& set)
+    : routes(all_routes().size() + 1),
+      in_flight(set.counter(kInFlight)),
+      first_token(set.histogram(kFirstToken)),
+      streams_complete(set.counter(kStreams, {{"end", "complete"}})),
+      streams_failed(set.counter(kStreams, {{"end", "error"}})),
+      streams_abandoned(set.counter(kStreams, {{"end", "abandoned"}})),
+      abandoned(set.counter(kAbandoned)) {}
+
+void Gateway::count(RequestState const& state, double seconds, bool client_gone) {
+    auto const known = state.route < all_routes().size();
+    auto& route = metrics_.routes[known ? state.route : all_routes().size()];
+    auto const name = std::string(known ? all_routes()[state.route].path : "none");
+    auto& statuses = route.by_status;
+    auto found =
+        std::find_if(statuses.begin(), statuses.end(), [&](auto const& one) { return one.first == state.status; });
+    if (found == statuses.end()) {
+        auto& made =
+            loop_.metrics().counter(kHttpRequests, {{"route", name}, {"status", std::to_string(state.status)}});
+        found = statuses.insert(statuses.end(), {state.status, &made});
+    }
+    found->second->add();
+    if (!route.seconds) route.seconds = &loop_.metrics().histogram(kHttpSeconds, {{"route", name}});
+    route.seconds->observe_seconds(seconds);
+    if (client_gone) metrics_.abandoned.add();
+    if (!state.usage) return;
+    auto& tokens = metrics_.tokens[state.agent];
+    if (!tokens.prompt) {
+        tokens.prompt = &loop_.metrics().counter(kRequestTokens, {{"agent", state.agent}, {"kind", "prompt"}});
+        tokens.completion = &loop_.metrics().counter(kRequestTokens, {{"agent", state.agent}, {"kind", "completion"}});
+    }
+    tokens.prompt->add(state.usage->prompt_tokens);
+    tokens.completion->add(state.usage->completion_tokens);
+}
+
+std::optional<net::Response> Gateway::admit(net::RequestHead const& head, net::Ticket& ticket) {
+    auto const given = head.get("x-request-id");
+    ticket.request_id = is_plain_id(given) ? std::string(given) : loop_.ids().make("req_");
+
+    RequestState state;
+    state.request_id = ticket.request_id;
+    state.started = steady_clock::now();
+    state.method = head.method;
+    state.path = head.path;
+    auto const refused = [&](core::Error const& error, std::string_view allow = {}) {
+        auto api = to_api_error(error);
+        net::Response response{api.status, std::move(api.body), "application/json", std::move(api.headers), false};
+        if (!allow.empty()) response.headers.emplace_back("allow", allow);
+        state.status = api.status;
+        state.error_code = core::code_name(error.code);
+        auto const origin = head.get("origin");
+        if (!origin.empty() && origin_allowed(origin, head.get("host"))) state.origin = origin;
+        decorate(response, state);
+        log(state, false);
+        return std::optional(std::move(response));
+    };
+
+    auto const match = match_route(head.method, head.path);
+    if (auto const error = check_origin(head)) return refused(*error);
+    if (head.method == "OPTIONS" && (match.path_known || head.path == "*")) {
+        auto response = preflight(head, match);
+        state.status = response.status;
+        decorate(response, state);
+        return response;
+    }
+    if (!match.path_known) {
+        return refused(core::make_error(Errc::kUnknownUrl, "Unknown request URL: " + std::string(head.method) + " " +
+                                                               std::string(head.path.substr(0, 200)) +
+                                                               ". See /docs for what there is."));
+    }
+    if (!match.route) {
+        return refused(
+            core::make_error(Errc::kMethodNotAllowed, "Not with " + std::string(head.method) + ": this URL takes " +
+                                                          std::string(match.allow) + "."),
+            match.allow);
+    }
+    ticket.route = static_cast<std::size_t>(match.route - all_routes().data());
+    auto const detailed =
+        match.route->id == RouteId::kHealth && head.query.find("detailed=true") != std::string_view::npos;
+    if (match.route->access == Access::kKey || detailed) {
+        if (auto const error = check_key(head, ticket)) return refused(*error);
+    }
+    if (match.route->method == "POST" && !is_json(head.get("content-type"))) {
+        return refused(
+            core::make_error(Errc::kUnsupportedMediaType, "Send the body as Content-Type: application/json (UTF-8)."));
+    }
+    return std::nullopt;
+}
+
+std::optional<core::Error> Gateway::check_key(net::RequestHead const& head, net::Ticket& ticket) const {
+    if (shared_.keys.empty()) {
+        ticket.principal = "anonymous";
+        return std::nullopt;
+    }
+    auto const credentials = head.count("authorization") + head.count("x-api-key") + head.count("api-key");
+    if (credentials > 1) {
+        return core::make_error(Errc::kInvalidValue,
+                                "More than one credential was sent. Send one header: Authorization: Bearer YOUR_KEY.");
+    }
+    auto const value = head.get("authorization");
+    constexpr std::string_view kScheme = "bearer ";
+    auto const bearer = value.size() > kScheme.size() && net::field_is(value.substr(0, kScheme.size()), kScheme);
+    auto principal = bearer ? shared_.keys.principal(value.substr(kScheme.size())) : std::nullopt;
+    if (!principal) {
+        return core::make_error(Errc::kInvalidApiKey,
+                                "No valid API key was given. Send it as Authorization: Bearer YOUR_KEY.");
+    }
+    ticket.principal = std::move(*principal);
+    return std::nullopt;
+}
+
+// Without keys anything that reaches the socket is let in, so a web page in the user's browser must be kept out: it
+// shows itself by its Origin, and a rebound DNS name by its Host.
+std::optional<core::Error> Gateway::check_origin(net::RequestHead const& head) const {
+    auto const origin = head.get("origin");
+    if (origin.empty() || !shared_.keys.empty() || shared_.allow_anonymous_hosts) return std::nullopt;
+    if (origin_allowed(origin, head.get("host"))) return std::nullopt;
+    return core::make_error(Errc::kPermissionDenied,
+                            "This page's origin may not use Parley. List it in PARLEY_CORS_ORIGINS to allow it.");
+}
+
+bool Gateway::origin_allowed(std::string_view origin, std::string_view host) const {
+    auto const& list = shared_.cors_origins;
+    if (std::find(list.begin(), list.end(), origin) != list.end()) return true;
+    return origin_host(origin) == host && (is_loopback_host(host) || !shared_.keys.empty());
+}
+
+net::Response Gateway::preflight(net::RequestHead const& head, Match const& match) const {
+    net::Response response{204, {}, "", {}, false};
+    auto const origin = head.get("origin");
+    if (!origin.empty() && origin_allowed(origin, head.get("host"))) {
+        response.headers = {{"access-control-allow-origin", std::string(origin)},
+                            {"access-control-allow-methods", std::string(match.allow)},
+                            {"access-control-allow-headers", std::string(head.get("access-control-request-headers"))},
+                            {"access-control-max-age", "600"},
+                            {"vary", "origin"}};
+    }
+    response.headers.emplace_back("allow", match.allow.empty() ? "GET, HEAD, POST, OPTIONS" : std::string(match.allow));
+    return response;
+}
+
+core::Awaitable<void> Gateway::handle(net::Request request, net::Exchange& exchange) {
+    auto const& route = all_routes()[request.ticket.route];
+    RequestState state;
+    state.request_id = request.ticket.request_id;
+    state.principal = request.ticket.principal;
+    state.started = request.started;
+    state.method = request.head.method;
+    state.path = request.head.path;
+    state.peer = request.peer;
+    state.route = request.ticket.route;
+    auto const origin = request.head.get("origin");
+    if (!origin.empty() && origin_allowed(origin, request.head.get("host"))) state.origin = origin;
+
+    if (route.id == RouteId::kChatCompletions) {
+        co_await chat(std::move(request), exchange, state);
+    } else if (route.id == RouteId::kEmbeddings) {
+        co_await embeddings(std::move(request), exchange, state);
+    } else {
+        auto const match = match_route(request.head.method, request.head.path);
+        auto response = page(route.id, request, match.parameter);
+        if (response) {
+            answer(exchange, state, std::move(*response));
+        } else {
+            fail(exchange, state, response.error());
+        }
+    }
+    log(state, exchange.client_gone());
+}
+
+core::Result<net::Response> Gateway::page(RouteId route, net::Request const& request,
+                                          std::string_view parameter) const {
+    auto id = net::decode_segment(parameter);
+    if (!id) return core::make_error(Errc::kUnknownUrl, id.error().message);
+    switch (route) {
+        case RouteId::kModels:
+            return models_page(*catalogue_);
+        case RouteId::kModel:
+            return model_page(*catalogue_, *id);
+        case RouteId::kAgents:
+            return agents_page(*catalogue_);
+        case RouteId::kAgent:
+            return agent_page(*catalogue_, *id);
+        case RouteId::kAgentHealth:
+            return agent_health_page(*catalogue_, *id);
+        case RouteId::kHealth: {
+            auto const detailed = request.head.query.find("detailed=true") != std::string_view::npos;
+            return health_page(*catalogue_, shared_, detailed);
+        }
+        case RouteId::kLive:
+            return net::Response{200, R"({"status":"alive"})"};
+        case RouteId::kReady:
+            return ready_page(shared_);
+        case RouteId::kMetrics:
+            return net::Response{200, shared_.metrics_page(), "text/plain; version=0.0.4; charset=utf-8"};
+        case RouteId::kOpenApi:
+            return openapi_page();
+        case RouteId::kDocs:
+            return docs_page();
+        case RouteId::kRoot:
+            return root_page(shared_);
+        case RouteId::kChatCompletions:
+        case RouteId::kEmbeddings:
+            break;
+    }
+    return core::make_error(Errc::kInternal, "This route has no page.");
+}
+
+net::Response Gateway::refuse(int status, std::string_view reason) {
+    auto api = to_api_error(core::make_error(errc_of(status), std::string(reason)));
+    net::Response response{status, std::move(api.body), "application/json", std::move(api.headers), true};
+    RequestState state;
+    state.request_id = loop_.ids().make("req_");
+    state.status = status;
+    state.started = steady_clock::now();
+    state.error_detail = reason;
+    decorate(response, state);
+    log(state, false);
+    return response;
+}
+
+core::Error Gateway::told_error(core::Error error, net::Exchange const& exchange) {
+    if (error.code != Errc::kCancelled || exchange.client_gone()) return error;
+    return core::make_error(Errc::kDraining,
+                            "Parley is shutting down and had to cut this answer off. Please ask again.");
+}
+
+void Gateway::answer(net::Exchange& exchange, RequestState& state, net::Response response) {
+    state.status = response.status;
+    decorate(response, state);
+    exchange.respond(std::move(response));
+}
+
+void Gateway::fail(net::Exchange& exchange, RequestState& state, core::Error const& error) {
+    auto api = to_api_error(error);
+    state.error_code = core::code_name(error.code);
+    state.error_detail = error.detail;
+    net::Response response{api.status, std::move(api.body), "application/json", std::move(api.headers), false};
+    answer(exchange, state, std::move(response));
+}
+
+void Gateway::decorate(net::Response& response, RequestState const& state) const {
+    auto& headers = response.headers;
+    headers.emplace_back("x-request-id", state.request_id);
+    auto const elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - state.started);
+    headers.emplace_back("openai-processing-ms", std::to_string(elapsed.count()));
+    if (!state.origin.empty()) {
+        headers.emplace_back("access-control-allow-origin", state.origin);
+        headers.emplace_back("access-control-expose-headers",
+                             "x-request-id, openai-processing-ms, retry-after, retry-after-ms, x-should-retry");
+        headers.emplace_back("vary", "origin");
+    }
+}
+
+void Gateway::log(RequestState const& state, bool client_gone) {
+    auto const now = steady_clock::now();
+    auto const duration = std::chrono::duration<double>(now - state.started).count();
+    count(state, duration, client_gone);
+    auto const quiet = state.status < 400 && state.agent.empty(); // probes and pages
+    auto const level = state.status >= 500   ? core::LogLevel::kError
+                       : state.status >= 400 ? core::LogLevel::kWarn
+                       : quiet               ? core::LogLevel::kDebug
+                                             : core::LogLevel::kInfo;
+    if (!loop_.log().enabled(level)) return;
+    core::Log::Line line(loop_.log(), level, "request");
+    line.add("request_id", state.request_id)
+        .add("method", state.method)
+        .add("path", state.path)
+        .add("status", state.status);
+    if (!state.agent.empty()) line.add("agent", state.agent);
+    if (!state.answered_by.empty() && state.answered_by != state.agent) line.add("answered_by", state.answered_by);
+    if (state.attempts > 1) line.add("attempts", static_cast<std::int64_t>(state.attempts));
+    if (state.usage) {
+        line.add("prompt_tokens", state.usage->prompt_tokens).add("completion_tokens", state.usage->completion_tokens);
+    }
+    if (state.first_token)
+        line.add_ms("ttft_ms", std::chrono::duration<double, std::milli>(*state.first_token - state.started).count());
+    line.add_ms("duration_ms", duration * 1000);
+    if (!state.error_code.empty()) line.add("error", state.error_code);
+    if (!state.error_detail.empty()) line.add("detail", state.error_detail);
+    if (client_gone) line.add("client", "gone");
+    if (!state.principal.empty()) line.add("principal", state.principal);
+    if (!state.peer.empty()) line.add("peer", state.peer);
+}
+
+} // namespace parley::server

@@ -1,0 +1,132 @@
+// The edge of one loop: lets requests in (or not), sends them to their route, and logs how they ended.
+// One Gateway per loop; what all loops share is immutable or atomic (GatewayShared).
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agents/catalogue.hpp"
+#include "agents/run.hpp"
+#include "chat/usage.hpp"
+#include "core/metrics.hpp"
+#include "net/http_server.hpp"
+#include "policy/api_keys.hpp"
+#include "server/chat_writer.hpp"
+#include "server/routes.hpp"
+
+namespace parley::server {
+
+/// How the last (re)load went, for /health and /metrics. Written by the reloader's thread as a whole.
+struct ReloadState {
+    std::int64_t reloads = 0;
+    std::int64_t refused = 0;
+    std::string last_refusal = {}; // the report of the last refused configuration; empty once one was accepted
+};
+
+struct GatewayShared {
+    policy::ApiKeys keys;
+    std::vector<std::string> cors_origins;
+    bool allow_anonymous_hosts = false; // anonymous access was asked for on purpose: Host is not checked
+    std::size_t requests_max = 0;       // chat requests under way per loop; 0 = no limit
+    std::chrono::milliseconds commit_stream_after{15'000}; // silence before a stream's head is sent all the same
+    std::string version;
+    std::string store; // what keeps conversations, in words
+    std::atomic<bool> draining{false};
+    std::function<std::string()> metrics_page;                        // all loops summed up; any thread
+    std::function<std::shared_ptr<ReloadState const>()> reload_state; // any thread
+};
+
+inline constexpr std::size_t kNoRoute = static_cast<std::size_t>(-1);
+
+/// What is known of a request so far: for the answer's headers and for the log line.
+struct RequestState {
+    std::string request_id;
+    std::string origin;           // a browser page that may read the answer; empty = none
+    std::size_t route = kNoRoute; // index into all_routes()
+    std::string method;
+    std::string path;
+    std::string peer;
+    std::string principal;
+    std::string agent;
+    std::string answered_by;
+    std::string error_code;
+    std::string error_detail;
+    core::SteadyTime started;
+    std::optional<core::SteadyTime> first_token;
+    std::optional<chat::Usage> usage;
+    std::size_t attempts = 0;
+    int status = 0;
+    bool stream = false;
+};
+
+class Gateway final : public net::HttpHandler {
+public:
+    Gateway(net::Loop& loop, providers::Session& session, GatewayShared const& shared,
+            std::shared_ptr<agents::Catalogue const> catalogue);
+
+    /// On the loop's thread. Requests under way keep the catalogue that they started with.
+    void use(std::shared_ptr<agents::Catalogue const> catalogue) { catalogue_ = std::move(catalogue); }
+
+    std::optional<net::Response> admit(net::RequestHead const& head, net::Ticket& ticket) override;
+    core::Awaitable<void> handle(net::Request request, net::Exchange& exchange) override;
+    net::Response refuse(int status, std::string_view reason) override;
+
+private:
+    core::Awaitable<void> chat(net::Request request, net::Exchange& exchange, RequestState& state);
+    core::Awaitable<void> stream_run(agents::Run& run, ChatReplyHead head, net::Exchange& exchange,
+                                     RequestState& state);
+    core::Awaitable<void> collect_run(agents::Run& run, ChatReplyHead head, net::Exchange& exchange,
+                                      RequestState& state);
+    core::Awaitable<void> embeddings(net::Request request, net::Exchange& exchange, RequestState& state);
+    core::Result<net::Response> page(RouteId route, net::Request const& request, std::string_view parameter) const;
+
+    /// What the client is told of an error: a cancelled run of a client that is still there was cut by a shutdown.
+    static core::Error told_error(core::Error error, net::Exchange const& exchange);
+
+    void answer(net::Exchange& exchange, RequestState& state, net::Response response);
+    void fail(net::Exchange& exchange, RequestState& state, core::Error const& error);
+    void decorate(net::Response& response, RequestState const& state) const;
+    std::optional<core::Error> check_key(net::RequestHead const& head, net::Ticket& ticket) const;
+    std::optional<core::Error> check_origin(net::RequestHead const& head) const;
+    bool origin_allowed(std::string_view origin, std::string_view host) const;
+    net::Response preflight(net::RequestHead const& head, Match const& match) const;
+    void log(RequestState const& state, bool client_gone);
+
+    // Series found once: looking one up takes a lock.
+    struct RouteMetrics {
+        core::Histogram* seconds = nullptr;
+        std::vector<std::pair<int, core::Counter*>> by_status = {};
+    };
+    struct TokenMetrics {
+        core::Counter* prompt = nullptr;
+        core::Counter* completion = nullptr;
+    };
+    struct Metrics {
+        explicit Metrics(core::MetricSet& set);
+        std::vector<RouteMetrics> routes; // as all_routes(), and one for what has no route
+        core::Counter& in_flight;
+        core::Histogram& first_token;
+        core::Counter& streams_complete;
+        core::Counter& streams_failed;
+        core::Counter& streams_abandoned;
+        core::Counter& abandoned;
+        std::map<std::string, TokenMetrics> tokens = {}; // by agent
+    };
+    void count(RequestState const& state, double seconds, bool client_gone);
+
+    net::Loop& loop_;
+    providers::Session& session_;
+    GatewayShared const& shared_;
+    std::shared_ptr<agents::Catalogue const> catalogue_;
+    std::size_t requests_ = 0; // chat requests under way
+    Metrics metrics_;
+};
+
+} // namespace parley::server

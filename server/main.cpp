@@ -1,0 +1,93 @@
+// The command line. Flags beat the environment, which beats .env, which beats the defaults.
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "server/app.hpp"
+#include "server/cli.hpp"
+
+namespace {
+
+using parley::server::Flags;
+
+void add_config_flags(CLI::App& command, Flags& flags) {
+    command.add_option("--config", flags.config, "agents and providers [agent_config.json]")->type_name("FILE");
+    command.add_option("--mcp", flags.mcp, "MCP servers [mcp.json]")->type_name("FILE");
+}
+
+void add_run_flags(CLI::App& command, Flags& flags) {
+    add_config_flags(command, flags);
+    command.add_option("--data", flags.data, "folder for what is kept [data]")->type_name("DIR");
+    command.add_flag("--debug", flags.debug, "log everything (LOG_LEVEL=debug)");
+    command.add_option("--log", flags.log, "text or json [text on a terminal, else json]")
+        ->check(CLI::IsMember({"text", "json"}));
+}
+
+} // namespace
+
+int main(int argc, char** argv) try {
+#if defined(__x86_64__) && defined(__AVX2__)
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2")) {
+        std::fputs(
+            "parley: this build needs a CPU with AVX2 (2013 or later). Build with cmake -DPARLEY_CPU=x86-64 for older "
+            "ones.\n",
+            stderr);
+        return parley::server::kExitFault;
+    }
+#endif
+    CLI::App cli("Parley makes agents look like models: point any OpenAI client at it.", "parley");
+    cli.footer(
+        "Settings come from flags, then the environment, then .env, then defaults.\n"
+        "Exit codes: 0 fine, 1 the configuration or the command failed, 2 wrong usage.");
+    cli.require_subcommand(1);
+    Flags flags;
+    auto as_json = false;
+    parley::server::ChatOptions chat;
+
+    auto* const serve = cli.add_subcommand("serve", "Start the gateway");
+    serve->add_option("--host", flags.host, "address to listen on (HOST) [127.0.0.1]");
+    serve->add_option("--port", flags.port, "port, 0 = any (PORT) [8000]");
+    serve->add_option("--threads", flags.threads, "event loops, one a core (PARLEY_THREADS) [all cores]")
+        ->check(CLI::Range(1, 256));
+    serve->add_flag("--allow-anonymous", flags.allow_anonymous, "serve without API keys on any address");
+    add_run_flags(*serve, flags);
+    serve->footer(
+        "API keys: PARLEY_API_KEYS=key1,key2. TLS: PARLEY_TLS_CERT and PARLEY_TLS_KEY. Browsers: PARLEY_CORS_ORIGINS.\n"
+        "SIGHUP or a changed file reloads the configuration; SIGTERM drains, a second one cuts.");
+
+    auto* const validate = cli.add_subcommand("validate", "Check the configuration and report every fault in it");
+    add_config_flags(*validate, flags);
+    validate->add_flag("--json", as_json, "for programs");
+
+    auto* const agents = cli.add_subcommand("agents", "List the agents, and why one is not available");
+    add_config_flags(*agents, flags);
+    agents->add_flag("--json", as_json, "for programs");
+
+    auto* const talk = cli.add_subcommand("chat", "Talk to an agent in the terminal");
+    talk->add_option("model", chat.model, "the agent, e.g. demo")->required();
+    talk->add_option("-m,--message", chat.message, "ask this one thing and leave")->type_name("TEXT");
+    talk->add_option("--url", chat.url, "a running gateway, e.g. http://127.0.0.1:8000 [one is started for this chat]");
+    talk->add_flag("--json", chat.as_json, "with --message: print the answer as the API gives it");
+    add_run_flags(*talk, flags);
+
+    auto* const version = cli.add_subcommand("version", "Print the version");
+    version->add_flag("--json", as_json, "for programs");
+
+    try {
+        cli.parse(argc, argv);
+    } catch (CLI::ParseError const& error) {
+        return cli.exit(error) == 0 ? parley::server::kExitOk : parley::server::kExitUsage;
+    }
+    if (serve->parsed()) return parley::server::serve(flags);
+    if (validate->parsed()) return parley::server::validate(flags, as_json);
+    if (agents->parsed()) return parley::server::list_agents(flags, as_json);
+    if (talk->parsed()) return parley::server::chat(flags, chat);
+    auto const text = std::string(parley::server::version());
+    std::printf(as_json ? "{\"version\":\"%s\"}\n" : "parley %s\n", text.c_str());
+    return parley::server::kExitOk;
+} catch (std::exception const& error) {
+    std::fprintf(stderr, "parley: %s\n", error.what());
+    return parley::server::kExitFault;
+}

@@ -1,0 +1,185 @@
+#include "server/pages.hpp"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <chrono>
+#include <ctime>
+
+#include "embedded/web.hpp"
+
+namespace parley::server {
+namespace {
+
+namespace json = boost::json;
+
+net::Response as_json(json::object const& object, int status = 200) {
+    return {status, json::serialize(object)};
+}
+
+std::string utc_now() {
+    auto const now = std::time(nullptr);
+    std::tm utc{};
+    gmtime_r(&now, &utc);
+    char buffer[32];
+    auto const n = std::strftime(buffer, sizeof buffer, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    return {buffer, n};
+}
+
+// The four members that OpenAI's clients require, and what others show.
+json::object model_object(agents::Agent const& agent, std::time_t created) {
+    auto const& config = agent.config;
+    json::object model{{"id", config.agent_id},
+                       {"object", "model"},
+                       {"created", static_cast<std::int64_t>(created)},
+                       {"owned_by", "parley"},
+                       {"name", config.name.empty() ? config.agent_id : config.name}};
+    if (!config.description.empty()) model["description"] = config.description;
+    if (!config.version.empty()) model["version"] = config.version;
+    json::array tags;
+    for (auto const& tag : config.tags)
+        tags.push_back(json::object{{"name", tag}}); // Open WebUI's form
+    if (!tags.empty()) model["tags"] = std::move(tags);
+    model["available"] = agent.unavailable.empty();
+    if (!agent.unavailable.empty()) model["unavailable_reason"] = agent.unavailable;
+    return model;
+}
+
+// Neither prompt nor settings: those are the operator's.
+json::object agent_object(agents::Agent const& agent, std::time_t created) {
+    auto object = model_object(agent, created);
+    object["object"] = "agent";
+    object["provider"] = agent.config.provider;
+    object["model"] = agent.config.model;
+    json::array models;
+    for (auto const& candidate : agent.candidates) {
+        models.push_back(json::object{{"agent", candidate.agent_id},
+                                      {"provider", std::string(candidate.provider->name())},
+                                      {"model", candidate.model_name}});
+    }
+    object["answered_by"] = std::move(models);
+    return object;
+}
+
+json::object agent_health(agents::Agent const& agent) {
+    json::object object{{"agent_id", agent.config.agent_id},
+                        {"status", agent.unavailable.empty() ? "available" : "unavailable"}};
+    if (!agent.unavailable.empty()) object["reason"] = agent.unavailable;
+    return object;
+}
+
+core::Result<agents::Agent const*> find_agent(agents::Catalogue const& catalogue, std::string_view id) {
+    auto const* const agent = catalogue.find(id);
+    if (!agent) return agents::model_not_found(id);
+    return agent;
+}
+
+void add_details(json::object& health, agents::Catalogue const& catalogue, GatewayShared const& shared) {
+    json::array agents;
+    for (auto const& agent : catalogue.agents())
+        agents.push_back(agent_health(agent));
+    json::array providers;
+    for (auto const& state : catalogue.providers()) {
+        json::object one{{"name", state.config.name},
+                         {"type", state.config.type},
+                         {"status", state.provider ? "configured" : "unavailable"}};
+        if (!state.provider) one["reason"] = state.unavailable;
+        providers.push_back(std::move(one));
+    }
+    json::array servers;
+    for (auto const& server : catalogue.mcp_servers()) {
+        json::object one{{"label", server.label},
+                         {"status", server.unavailable.empty() ? "configured" : "unavailable"}};
+        if (!server.unavailable.empty()) one["reason"] = server.unavailable;
+        servers.push_back(std::move(one));
+    }
+    json::array files;
+    for (auto const& manifest : catalogue.manifests()) {
+        files.push_back(json::object{{"path", manifest.path}, {"sha256", manifest.sha256}});
+    }
+    auto const reload = shared.reload_state();
+    json::object config{{"loaded_at", static_cast<std::int64_t>(catalogue.loaded_at())},
+                        {"files", std::move(files)},
+                        {"reloads", reload->reloads},
+                        {"refused", reload->refused}};
+    if (!reload->last_refusal.empty()) config["last_refusal"] = reload->last_refusal;
+    health["agents"] = std::move(agents);
+    health["providers"] = std::move(providers);
+    health["mcp_servers"] = std::move(servers);
+    health["store"] = json::object{{"status", shared.store}};
+    health["config"] = std::move(config);
+}
+
+} // namespace
+
+net::Response models_page(agents::Catalogue const& catalogue) {
+    json::array data;
+    for (auto const& agent : catalogue.agents())
+        data.push_back(model_object(agent, catalogue.loaded_at()));
+    return as_json({{"object", "list"}, {"data", std::move(data)}});
+}
+
+core::Result<net::Response> model_page(agents::Catalogue const& catalogue, std::string_view id) {
+    auto const agent = find_agent(catalogue, id);
+    if (!agent) return agent.error();
+    return as_json(model_object(**agent, catalogue.loaded_at()));
+}
+
+net::Response agents_page(agents::Catalogue const& catalogue) {
+    json::array data;
+    for (auto const& agent : catalogue.agents())
+        data.push_back(agent_object(agent, catalogue.loaded_at()));
+    return as_json({{"object", "list"}, {"data", std::move(data)}});
+}
+
+core::Result<net::Response> agent_page(agents::Catalogue const& catalogue, std::string_view id) {
+    auto const agent = find_agent(catalogue, id);
+    if (!agent) return agent.error();
+    return as_json(agent_object(**agent, catalogue.loaded_at()));
+}
+
+core::Result<net::Response> agent_health_page(agents::Catalogue const& catalogue, std::string_view id) {
+    auto const agent = find_agent(catalogue, id);
+    if (!agent) return agent.error();
+    auto health = agent_health(**agent);
+    health["last_check"] = utc_now();
+    return as_json(health);
+}
+
+net::Response health_page(agents::Catalogue const& catalogue, GatewayShared const& shared, bool detailed) {
+    auto const draining = shared.draining.load(std::memory_order_relaxed);
+    json::object health{{"status", draining ? "draining" : "healthy"},
+                        {"timestamp", utc_now()},
+                        {"service", "parley"},
+                        {"version", shared.version}};
+    if (detailed) add_details(health, catalogue, shared);
+    return as_json(health);
+}
+
+net::Response ready_page(GatewayShared const& shared) {
+    if (shared.draining.load(std::memory_order_relaxed)) return as_json({{"status", "draining"}}, 503);
+    return as_json({{"status", "ready"}});
+}
+
+net::Response root_page(GatewayShared const& shared) {
+    return as_json({{"service", "parley"},
+                    {"version", shared.version},
+                    {"docs", "/docs"},
+                    {"openai_base_url", "/v1"},
+                    {"health", "/health"}});
+}
+
+net::Response openapi_page() {
+    return {200, std::string(embedded::openapi_json)};
+}
+
+net::Response docs_page() {
+    net::Response response{200, std::string(embedded::docs_html), "text/html; charset=utf-8"};
+    response.headers = {{"content-security-policy", std::string(embedded::docs_html_csp)},
+                        {"x-content-type-options", "nosniff"},
+                        {"referrer-policy", "no-referrer"}};
+    return response;
+}
+
+} // namespace parley::server

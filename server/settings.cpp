@@ -1,0 +1,173 @@
+#include "server/settings.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <thread>
+
+#include <unistd.h>
+
+#include "core/dotenv.hpp"
+
+namespace parley::server {
+namespace {
+
+// Reads variables and gathers what is wrong with them.
+class Reader {
+public:
+    Reader(Environment const& environment, std::vector<std::string>& faults)
+        : environment_(environment), faults_(faults) {}
+
+    std::optional<std::string> text(std::string_view name) const { return environment_.find(name); }
+
+    template <class Number>
+    void number(std::string_view name, Number& into, std::uint64_t min, std::uint64_t max) {
+        auto const value = environment_.find(name);
+        if (!value) return;
+        std::uint64_t parsed = 0;
+        auto const* const end = value->data() + value->size();
+        auto const [at, error] = std::from_chars(value->data(), end, parsed);
+        if (error != std::errc{} || at != end || parsed < min || parsed > max) {
+            faults_.push_back(std::string(name) + "=" + *value + ": must be a whole number from " +
+                              std::to_string(min) + " to " + std::to_string(max));
+            return;
+        }
+        into = static_cast<Number>(parsed);
+    }
+
+    void milliseconds(std::string_view name, std::chrono::milliseconds& into) {
+        auto count = static_cast<std::uint64_t>(into.count());
+        number(name, count, 1, 86'400'000);
+        into = std::chrono::milliseconds(count);
+    }
+
+    bool flag(std::string_view name) {
+        auto const value = environment_.find(name);
+        if (!value) return false;
+        if (*value == "1" || *value == "true" || *value == "yes" || *value == "on") return true;
+        if (*value != "0" && *value != "false" && *value != "no" && *value != "off") {
+            faults_.push_back(std::string(name) + "=" + *value + ": must be true or false");
+        }
+        return false;
+    }
+
+private:
+    Environment const& environment_;
+    std::vector<std::string>& faults_;
+};
+
+std::vector<std::string> split_list(std::string_view list) {
+    std::vector<std::string> out;
+    while (!list.empty()) {
+        auto const comma = list.find(',');
+        auto word = list.substr(0, comma);
+        while (!word.empty() && word.front() == ' ')
+            word.remove_prefix(1);
+        while (!word.empty() && (word.back() == ' ' || word.back() == '/'))
+            word.remove_suffix(1);
+        if (!word.empty()) out.emplace_back(word);
+        if (comma == std::string_view::npos) break;
+        list.remove_prefix(comma + 1);
+    }
+    return out;
+}
+
+core::LogLevel log_level(std::string level, std::vector<std::string>& faults) {
+    std::transform(level.begin(), level.end(), level.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (level == "debug" || level == "trace") return core::LogLevel::kDebug;
+    if (level == "info") return core::LogLevel::kInfo;
+    if (level == "warn" || level == "warning") return core::LogLevel::kWarn;
+    if (level == "error" || level == "critical") return core::LogLevel::kError;
+    faults.push_back("LOG_LEVEL=" + level + ": must be debug, info, warn or error");
+    return core::LogLevel::kInfo;
+}
+
+void read_log(Flags const& flags, Reader& reader, Settings& settings, std::vector<std::string>& faults) {
+    settings.log.level = log_level(reader.text("LOG_LEVEL").value_or("info"), faults);
+    if (flags.debug) settings.log.level = core::LogLevel::kDebug;
+    auto const terminal = ::isatty(2) == 1;
+    auto const format = flags.log ? *flags.log : reader.text("PARLEY_LOG").value_or(terminal ? "text" : "json");
+    if (format != "text" && format != "json") faults.push_back("the log format '" + format + "': must be text or json");
+    settings.log.format = format == "json" ? core::LogFormat::kJson : core::LogFormat::kText;
+    settings.log.colour = terminal && settings.log.format == core::LogFormat::kText && !std::getenv("NO_COLOR");
+}
+
+void read_limits(Reader& reader, Settings& settings) {
+    auto& limits = settings.limits;
+    reader.milliseconds("PARLEY_HEADER_TIMEOUT_MS", limits.head_timeout);
+    reader.milliseconds("PARLEY_BODY_TIMEOUT_MS", limits.body_timeout);
+    reader.milliseconds("PARLEY_IDLE_TIMEOUT_MS", limits.idle_timeout);
+    reader.milliseconds("PARLEY_STALL_TIMEOUT_MS", limits.stall_timeout);
+    reader.milliseconds("PARLEY_HEARTBEAT_MS", limits.heartbeat);
+    reader.number("PARLEY_BODY_BYTES_MAX", limits.body_bytes_max, 1024, 1ULL << 32);
+    reader.number("PARLEY_CONNECTIONS_MAX", limits.connections_max, 1, 1'000'000);
+    reader.number("MAX_CONCURRENT_REQUESTS", settings.requests_max, 1, 1'000'000);
+    std::uint64_t seconds = 600;
+    reader.number("PARLEY_DRAIN_SECONDS", seconds, 0, 86'400);
+    settings.drain_limit = std::chrono::seconds(seconds);
+}
+
+} // namespace
+
+core::Result<Environment> Environment::load(std::string const& dotenv_path) {
+    Environment environment;
+    std::ifstream file(dotenv_path, std::ios::binary);
+    if (!file) return environment;
+    std::string const text{std::istreambuf_iterator<char>(file), {}};
+    auto const parsed = core::parse_dotenv(text);
+    std::string faults;
+    for (auto const& fault : parsed.faults)
+        faults += dotenv_path + ":" + std::to_string(fault.line) + ": " + fault.problem + "\n";
+    if (!faults.empty()) return core::make_error(core::Errc::kInvalidValue, faults);
+    for (auto const& entry : parsed.entries)
+        environment.dotenv_[entry.name] = entry.value;
+    return environment;
+}
+
+std::optional<std::string> Environment::find(std::string_view name) const {
+    char const* const set = std::getenv(std::string(name).c_str());
+    if (set && *set) return std::string(set);
+    auto const found = dotenv_.find(name);
+    if (found == dotenv_.end() || found->second.empty()) return std::nullopt;
+    return found->second;
+}
+
+bool Settings::loopback_only() const {
+    return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+SettingsResult make_settings(Flags const& flags, Environment const& environment) {
+    SettingsResult result;
+    auto& settings = result.settings;
+    Reader reader(environment, result.faults);
+    settings.host = flags.host ? *flags.host : reader.text("HOST").value_or(settings.host);
+    reader.number("PORT", settings.port, 0, std::numeric_limits<std::uint16_t>::max());
+    if (flags.port) settings.port = *flags.port;
+    settings.config_path =
+        flags.config ? *flags.config : reader.text("AGENT_CONFIG_PATH").value_or(settings.config_path);
+    auto const mcp = flags.mcp ? flags.mcp : reader.text("MCP_CONFIG_PATH");
+    settings.mcp_required = mcp.has_value();
+    if (mcp) settings.mcp_path = *mcp;
+    settings.prompts_dir = reader.text("PROMPTS_DIR_PATH").value_or(settings.prompts_dir);
+    settings.data_dir = flags.data ? *flags.data : reader.text("PARLEY_DATA_DIR").value_or(settings.data_dir);
+    settings.threads = std::max(1U, std::thread::hardware_concurrency());
+    reader.number("PARLEY_THREADS", settings.threads, 1, 256);
+    if (flags.threads) settings.threads = *flags.threads;
+    settings.allow_anonymous = flags.allow_anonymous || reader.flag("PARLEY_ALLOW_ANONYMOUS");
+    settings.api_keys = core::Secret(reader.text("PARLEY_API_KEYS").value_or(""));
+    settings.cors_origins = split_list(reader.text("PARLEY_CORS_ORIGINS").value_or(""));
+    settings.tls_certificate = reader.text("PARLEY_TLS_CERT").value_or("");
+    settings.tls_key = reader.text("PARLEY_TLS_KEY").value_or("");
+    if (settings.tls_certificate.empty() != settings.tls_key.empty()) {
+        result.faults.emplace_back("PARLEY_TLS_CERT and PARLEY_TLS_KEY: set both, or neither");
+    }
+    read_log(flags, reader, settings, result.faults);
+    read_limits(reader, settings);
+    return result;
+}
+
+} // namespace parley::server

@@ -1,0 +1,74 @@
+// How the process is to run: from flags, the environment, .env and defaults, in this order of precedence.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/log.hpp"
+#include "core/result.hpp"
+#include "core/secret.hpp"
+#include "net/http_server.hpp"
+
+namespace parley::server {
+
+/// Variables as the configuration sees them: the process environment over the .env file. Empty = not set.
+class Environment {
+public:
+    /// Reads `dotenv_path` if it exists. Errors: kInvalidValue listing the lines at fault.
+    static core::Result<Environment> load(std::string const& dotenv_path);
+
+    std::optional<std::string> find(std::string_view name) const;
+
+private:
+    std::map<std::string, std::string, std::less<>> dotenv_;
+};
+
+/// What the command line said; an empty optional leaves the word to the environment.
+struct Flags {
+    std::optional<std::string> host;
+    std::optional<std::uint16_t> port;
+    std::optional<std::string> config;
+    std::optional<std::string> mcp;
+    std::optional<std::string> data;
+    std::optional<unsigned> threads;
+    std::optional<std::string> log; // text or json
+    bool allow_anonymous = false;
+    bool debug = false;
+};
+
+struct Settings {
+    std::string host = "127.0.0.1";
+    std::uint16_t port = 8000;
+    std::string config_path = "agent_config.json";
+    std::string mcp_path = "mcp.json";
+    bool mcp_required = false; // named on purpose: must exist
+    std::string prompts_dir = "prompts";
+    std::string data_dir = "data";
+    unsigned threads = 1;
+    bool allow_anonymous = false;
+    core::LogOptions log = {};
+    core::Secret api_keys = {}; // the list as given; policy::ApiKeys keeps digests only
+    std::vector<std::string> cors_origins = {};
+    std::string tls_certificate = {};
+    std::string tls_key = {};
+    std::size_t requests_max = 0; // chat requests at once, in all loops together; 0 = no limit
+    std::chrono::milliseconds drain_limit{600'000};
+    net::ServerLimits limits = {};
+
+    bool loopback_only() const;
+};
+
+/// All faults at once, one line each.
+struct SettingsResult {
+    Settings settings;
+    std::vector<std::string> faults;
+};
+
+SettingsResult make_settings(Flags const& flags, Environment const& environment);
+
+} // namespace parley::server
