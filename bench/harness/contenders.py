@@ -1,0 +1,185 @@
+"""Who is measured. A contender starts one server before the mock upstream and says how to reach it.
+
+To add one: a subclass of Contender with name(), start() and, if it needs them, headers; then a line in CONTENDERS.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+from .processes import BenchError, Process, free_port
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def find_binary(variable, name, folders, remedy):
+    """The program named by the environment variable, else the first below build/."""
+    named = os.environ.get(variable)
+    places = [pathlib.Path(named)] if named else [ROOT / folder / name for folder in folders]
+    for place in places:
+        if place.is_file() and os.access(place, os.X_OK):
+            return place.resolve()
+    looked = named or ", ".join(f"{folder}/{name}" for folder in folders)
+    raise BenchError(f"{name} not found (looked at: {looked}). {remedy}, or set {variable} to its path.")
+
+
+class Contender:
+    """One server under test. `process` is None for a contender without a server of its own."""
+
+    name = ""
+    headers = ()
+
+    def __init__(self):
+        self.process = None
+        self.ready_s = None
+
+    def version(self):
+        """What is measured, for the report. Raises BenchError if it is not installed."""
+        raise NotImplementedError
+
+    def start(self, core, upstream_port, folder):
+        raise NotImplementedError
+
+    def port(self, stream):
+        """Where to send requests; a contender may have a listener apart for streams."""
+        raise NotImplementedError
+
+    def stop(self):
+        if self.process:
+            self.process.stop()
+            self.process = None
+
+
+class Direct(Contender):
+    """No gateway: the load generator talks to the mock upstream. What the others are compared with."""
+
+    name = "direct"
+
+    def version(self):
+        return "no gateway"
+
+    def start(self, core, upstream_port, folder):
+        self._port = upstream_port
+
+    def port(self, stream):
+        return self._port
+
+
+class Nginx(Contender):
+    """nginx as a plain reverse proxy: the yardstick."""
+
+    name = "nginx"
+
+    def _binary(self):
+        found = os.environ.get("NGINX") or shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+        if not found:
+            raise BenchError("nginx is not installed: apt-get install nginx-light (or set NGINX to its path).")
+        return found
+
+    def version(self):
+        shown = subprocess.run([self._binary(), "-v"], capture_output=True, text=True, check=True)
+        return re.sub(r".*nginx/", "nginx ", shown.stderr.strip())
+
+    def start(self, core, upstream_port, folder):
+        self._unary_port = free_port()
+        self._stream_port = free_port()
+        config = pathlib.Path(folder) / "nginx.conf"
+        config.write_text(self._config(upstream_port))
+        command = [self._binary(), "-p", folder, "-c", config, "-e", "stderr"]
+        self.process = Process(self.name, core, command, folder)
+        self.ready_s = self.process.wait_ready(self._unary_port)
+
+    def port(self, stream):
+        return self._stream_port if stream else self._unary_port
+
+    def _config(self, upstream_port):
+        # One process does all the work and is all that is measured. Bodies stay in memory: a temporary file would make
+        # nginx look worse than it is. Streams have a listener apart because buffering is a setting of the location.
+        return f"""
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr error;
+worker_rlimit_nofile 20000;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    keepalive_requests 100000000;
+    client_max_body_size 64m;
+    client_body_buffer_size 256k;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    upstream mock {{
+        server 127.0.0.1:{upstream_port};
+        keepalive 4096;
+        keepalive_requests 100000000;
+    }}
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    server {{
+        listen 127.0.0.1:{self._unary_port} backlog=4096;
+        location / {{ proxy_pass http://mock; }}
+    }}
+    server {{
+        listen 127.0.0.1:{self._stream_port} backlog=4096;
+        location / {{ proxy_pass http://mock; proxy_buffering off; }}
+    }}
+}}
+"""
+
+
+class Parley(Contender):
+    """This project, as it ships: key check, limits, metrics and logs on."""
+
+    name = "parley"
+    _key = "sk-bench-0123456789abcdef0123456789abcdef"
+    headers = (f"Authorization: Bearer {_key}",)
+
+    def _binary(self):
+        return find_binary("PARLEY_BINARY", "parley", ["build"], "Build it with: make build")
+
+    def version(self):
+        shown = subprocess.run([self._binary(), "version"], capture_output=True, text=True, check=False)
+        return (shown.stdout.strip() or "parley").splitlines()[0]
+
+    def start(self, core, upstream_port, folder):
+        self._port = free_port()
+        config = pathlib.Path(folder) / "agent_config.json"
+        config.write_text(json.dumps(self._config(upstream_port), indent=2))
+        data = pathlib.Path(folder) / "data"
+        data.mkdir(exist_ok=True)
+        command = [self._binary(), "serve", "--host", "127.0.0.1", "--port", self._port, "--threads", 1]
+        command += ["--config", config, "--data", data, "--log", "json"]
+        # Nothing of the caller's environment: no real key, no real database may take part.
+        env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": folder, "PARLEY_API_KEYS": self._key}
+        self.process = Process(self.name, core, command, folder, env)
+        self.ready_s = self.process.wait_ready(self._port, headers={"Authorization": f"Bearer {self._key}"})
+
+    def port(self, stream):
+        return self._port
+
+    @staticmethod
+    def _config(upstream_port):
+        base_url = f"http://127.0.0.1:{upstream_port}/v1"
+        return {
+            "version": "1",
+            "providers": {"mock": {"type": "openai", "base_url": base_url, "api_key": "bench"}},
+            "agents": [
+                {
+                    "agent_id": "bench",
+                    "provider": "mock",
+                    "model": "bench-model",
+                    "system_prompt": "You are a helpful assistant. Answer in short sentences and say what you do not know.",
+                }
+            ],
+        }
+
+
+CONTENDERS = {contender.name: contender for contender in (Direct, Nginx, Parley)}
+YARDSTICK = Nginx.name

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Checks that the two benchmark tools can be believed: right answers count, wrong ones are called faults.
+
+Takes the tools from PARLEY_BENCH_MOCK and PARLEY_BENCH_LOAD, else from below build/, as bench/run does.
+"""
+
+import http.client
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from harness.bodies import chat_body  # noqa: E402
+from harness.contenders import find_binary  # noqa: E402
+from harness.lab import TOOL_FOLDERS, TOOL_REMEDY  # noqa: E402
+from harness.processes import Process, free_port  # noqa: E402
+
+SENT_NS = 1  # an impossible send time: long before any machine was ready
+EVENT = b'data: {"choices":[{"delta":{"content":"@T%019d@ text @T not a mark @"}}]}\n\n' % SENT_NS
+
+
+class ScriptedServer:
+    """Answers every request with the same bytes, in pieces of a given size; then closes if told to."""
+
+    def __init__(self, answer, piece_bytes, closes=False):
+        self._answer, self._piece_bytes, self._closes = answer, piece_bytes, closes
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        client, _ = self._listener.accept()
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            while b"\r\n\r\n" in client.recv(65536):
+                for at in range(0, len(self._answer), self._piece_bytes):
+                    client.sendall(self._answer[at : at + self._piece_bytes])
+                if self._closes:
+                    break
+        except OSError:
+            pass
+        client.close()
+        self._listener.close()
+
+
+def chunked(body, chunk_bytes):
+    pieces = (body[at : at + chunk_bytes] for at in range(0, len(body), chunk_bytes))
+    framed = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + framed + b"0\r\n\r\n"
+
+
+class ToolsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls._load = find_binary("PARLEY_BENCH_LOAD", "parley_bench_load", TOOL_FOLDERS, TOOL_REMEDY)
+        mock = find_binary("PARLEY_BENCH_MOCK", "parley_bench_mock", TOOL_FOLDERS, TOOL_REMEDY)
+        cls._folder = tempfile.TemporaryDirectory()
+        cls._port = free_port()
+        cls._mock = Process("mock", 0, [mock, "--port", cls._port], cls._folder.name)
+        cls._mock.wait_ready(cls._port)
+
+    @classmethod
+    def tearDownClass(cls):
+        alive = cls._mock.alive()
+        cls._mock.stop()
+        output = cls._mock.last_output()
+        cls._folder.cleanup()
+        assert alive, f"the mock upstream died:\n{output}"
+
+    def load(self, *options, body=None, port=None, connections=1):
+        path = pathlib.Path(self._folder.name) / "body.json"
+        path.write_bytes(body or chat_body(300))
+        command = [self._load, "--port", port or self._port, "--body", path, "--connections", connections, *options]
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=60)
+        self.assertNotEqual(done.stdout, "", done.stderr)
+        result = json.loads(done.stdout)
+        self.assertEqual(done.returncode, 1 if result["errors"] else 0)
+        return result
+
+    def ask(self, body, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection.request("POST", "/v1/chat/completions", body, headers or {}, encode_chunked=False)
+        answer = connection.getresponse().read()
+        connection.close()
+        return answer
+
+    # --- the mock upstream
+
+    def test_mock_answers_a_completion(self):
+        answer = json.loads(self.ask(b'{"messages":[]}'))
+        self.assertEqual(answer["object"], "chat.completion")
+        self.assertRegex(answer["choices"][0]["message"]["content"], r"^@T\d{19}@")
+        self.assertEqual(answer["choices"][0]["finish_reason"], "stop")
+
+    def test_mock_streams_role_content_finish_usage_done(self):
+        events = self.ask(chat_body(300, stream=True, directive="events=3 interval_ms=1")).decode().split("\n\n")
+        self.assertEqual(events.pop(), "")
+        self.assertEqual(events.pop(), "data: [DONE]")
+        chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+        self.assertEqual(chunks[0]["choices"][0]["delta"]["role"], "assistant")
+        contents = [chunk["choices"][0]["delta"].get("content") for chunk in chunks[1:4]]
+        self.assertTrue(all(content.startswith("@T") for content in contents), contents)
+        self.assertEqual(sorted(contents), contents)
+        self.assertEqual(chunks[4]["choices"][0]["finish_reason"], "stop")
+        self.assertEqual((chunks[5]["choices"], chunks[5]["usage"]["total_tokens"]), ([], 150))
+        self.assertEqual(len(chunks), 6)
+
+    def test_mock_reads_a_request_cut_anywhere(self):
+        body = chat_body(9000, directive="answer_bytes=22")
+        framed = b"".join(b"%x;note=1\r\n%s\r\n" % (len(body[i : i + 900]), body[i : i + 900]) for i in range(0, 9000, 900))
+        request = b"POST /v1/chat/completions HTTP/1.1\r\nTRANSFER-encoding: Chunked\r\n\r\n" + framed + b"0\r\nX: y\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", self._port), timeout=10) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for at in range(0, len(request), 7):
+                client.sendall(request[at : at + 7])
+            client.sendall(request)  # a second one behind it
+            client.shutdown(socket.SHUT_WR)
+            answers = b"".join(iter(lambda: client.recv(65536), b""))
+        self.assertEqual(answers.count(b'"finish_reason":"stop"'), 2)
+        self.assertEqual(answers.count(b"The gateway"), 0, "the directive was not seen")
+
+    def test_mock_finds_stream_and_directive_at_both_ends_of_a_large_body(self):
+        for filler_first in (True, False):
+            filler = "x" * 50_000
+            fields = {"stream": True, "note": "[[mock events=2 interval_ms=0]]"}
+            body = {"filler": filler, **fields} if filler_first else {**fields, "filler": filler}
+            answer = self.ask(json.dumps(body).encode())
+            self.assertEqual(answer.count(b"@T"), 2)
+
+    # --- the load generator against the mock
+
+    def test_unary_and_stream_are_counted(self):
+        unary = self.load("--requests", 20)
+        self.assertEqual((unary["requests"], unary["errors"], unary["events"]), (20, 0, 20))
+        body = chat_body(300, stream=True, directive="events=7 interval_ms=2")
+        stream = self.load("--requests", 5, "--stream", "--events", 7, body=body)
+        self.assertEqual((stream["requests"], stream["errors"], stream["events"]), (5, 0, 35))
+        self.assertGreaterEqual(stream["latency_us"]["p50"], 12_000)
+        self.assertLess(stream["first_event_us"]["p50"], stream["latency_us"]["p50"] / 2)
+
+    def test_a_body_larger_than_the_socket_buffers_arrives(self):
+        result = self.load("--requests", 3, body=chat_body(12_000_000))
+        self.assertEqual((result["requests"], result["errors"]), (3, 0))
+
+    def test_open_loop_keeps_its_rate_and_counts_waiting(self):
+        result = self.load("--rate", 200, "--duration-s", 0.5, connections=8)
+        self.assertEqual((result["requests"], result["errors"]), (100, 0))
+        # One connection, 20 ms an answer, one request every 5 ms: the last of 40 waits for some 30 before it.
+        slow = self.load("--rate", 200, "--duration-s", 0.2, body=chat_body(300, directive="delay_ms=20"))
+        self.assertEqual((slow["requests"], slow["errors"]), (40, 0))
+        self.assertGreater(slow["backlog_max"], 20)
+        self.assertGreater(slow["latency_us"]["max"], 500_000)
+
+    # --- wrong answers
+
+    def test_wrong_answers_are_faults(self):
+        stream = chat_body(300, stream=True, directive="events=7 interval_ms=0")
+        self.assertEqual(self.load("--requests", 2, "--stream", "--events", 8, body=stream)["error_kinds"], {"marks": 2})
+        self.assertEqual(self.load("--requests", 2, "--stream", "--events", 1)["error_kinds"], {"no_done": 2})
+        self.assertEqual(self.load("--requests", 2, "--path", "/nowhere")["error_kinds"], {"status": 2})
+        late = chat_body(300, directive="delay_ms=2000")
+        self.assertEqual(self.load("--requests", 1, "--drain-s", 0.1, "--duration-s", 0.1, body=late)["errors"], 1)
+
+    def test_marks_are_found_across_every_cut(self):
+        body = EVENT * 5 + b"data: [DONE]\n\n"
+        for chunk_bytes, piece_bytes in ((1, 4000), (5, 3), (23, 1), (len(EVENT), 11), (10_000, 10_000)):
+            server = ScriptedServer(chunked(body, chunk_bytes), piece_bytes)
+            result = self.load("--requests", 1, "--stream", "--events", 5, port=server.port)
+            self.assertEqual((result["errors"], result["events"]), (0, 5), (chunk_bytes, piece_bytes, result))
+            self.assertGreater(result["event_delay_us"]["p50"], 1e6)
+
+    def test_truncation_is_a_fault(self):
+        whole = chunked(EVENT * 5 + b"data: [DONE]\n\n", 40)
+        for missing in (1, 5, 30, 200):
+            server = ScriptedServer(whole[:-missing], 10_000, closes=True)
+            result = self.load(
+                "--requests", 1, "--duration-s", 0.2, "--drain-s", 0.5, "--stream", "--events", 5, port=server.port
+            )
+            self.assertEqual((result["requests"], result["error_kinds"].get("closed")), (0, 1), missing)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,105 @@
+// What every decoder promises, whatever it reads, checked for the fuzz targets of decoders: the same events however the
+// bytes are cut, texts that are JSON string bodies, values that are JSON, calls numbered without gaps. Test side only.
+#pragma once
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/json.hpp"
+#include "providers/dialect.hpp"
+
+namespace parley::tests {
+
+inline void require(bool good) {
+    if (!good) std::abort();
+}
+
+/// Writes events down, one a line, and checks each. Ids of calls are checked but not written: some are random.
+class EventLog {
+public:
+    std::string text;
+
+    void write(std::vector<chat::RunEvent> const& events) {
+        for (auto const& event : events)
+            std::visit([this](auto const& e) { (*this)(e); }, event);
+    }
+
+private:
+    void put(std::string_view kind, std::string_view what) { text.append(kind).append(" ").append(what).append("\n"); }
+
+    static std::string_view body(std::string_view text) {
+        std::string storage;
+        require(text.empty() || core::repair_json_body(text, storage).data() == text.data());
+        return text;
+    }
+    static std::string_view value(std::string_view json) {
+        require(core::check_json(json, 80).has_value());
+        return json;
+    }
+
+    void operator()(chat::TextDelta const& e) {
+        require(!e.body.empty() || !e.logprobs.empty());
+        put("text", body(e.body));
+        if (!e.logprobs.empty()) put("logprobs", value(e.logprobs));
+    }
+    void operator()(chat::ReasoningDelta const& e) { put("reasoning", body(e.body)); }
+    void operator()(chat::RefusalDelta const& e) { put("refusal", body(e.body)); }
+    void operator()(chat::ToolCallDelta const& e) {
+        require(e.index >= 0 && e.index <= calls_);
+        bool const first = e.index == calls_;
+        require(first ? !e.id.empty() && !e.name.empty() : e.id.empty() && e.name.empty());
+        if (first) ++calls_;
+        body(e.id);
+        put("call", std::to_string(e.index));
+        put("name", body(e.name));
+        put("arguments", body(e.arguments));
+    }
+    void operator()(chat::DeltaField const& e) { put(body(e.name), value(e.json)); }
+    void operator()(chat::ChoiceEnd const& e) {
+        require(!ended_);
+        ended_ = true;
+        put("end", chat::finish_reason_name(e.reason));
+    }
+    void operator()(chat::UsageReport const& e) {
+        require(e.usage.prompt_tokens >= 0 && e.usage.completion_tokens >= 0);
+        put("usage", std::to_string(e.usage.prompt_tokens) + " " + std::to_string(e.usage.completion_tokens));
+    }
+    void operator()(chat::ModelReport const& e) {
+        put("model", body(e.model));
+        put("tier", body(e.service_tier));
+    }
+
+    int calls_ = 0;
+    bool ended_ = false;
+};
+
+/// What `decoder` says of `stream` fed in pieces of `step` bytes, each in memory of its own.
+inline std::string decode_in_pieces(std::unique_ptr<providers::Decoder> decoder, std::string_view stream,
+                                    std::size_t step) {
+    EventLog log;
+    std::vector<chat::RunEvent> events;
+    auto failed = [&log](core::Error const& error) {
+        return log.text + "error " + std::string(core::code_name(error.code)) + " " + error.message;
+    };
+    for (std::size_t at = 0; at < stream.size(); at += step) {
+        std::string_view const part = stream.substr(at, step);
+        std::unique_ptr<char[]> const memory(new char[part.size()]);
+        part.copy(memory.get(), part.size());
+        events.clear();
+        auto const fed = decoder->feed({memory.get(), part.size()}, events);
+        log.write(events);
+        if (!fed) return failed(fed.error());
+        if (decoder->done()) return log.text;
+    }
+    events.clear();
+    auto const finished = decoder->finish(events);
+    log.write(events);
+    require(!finished || decoder->done());
+    return finished ? log.text : failed(finished.error());
+}
+
+} // namespace parley::tests

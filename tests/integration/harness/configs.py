@@ -1,0 +1,21 @@
+"""agent_config.json in pieces."""
+
+from __future__ import annotations
+
+
+def demo_agent(agent_id: str = "demo", **more) -> dict:
+    return {"agent_id": agent_id, "provider": "demo", "model": "demo", **more}
+
+
+def agent(agent_id: str, provider: str, **more) -> dict:
+    return {"agent_id": agent_id, "provider": provider, "model": "gpt-x", **more}
+
+
+def config(*agents: dict, **providers: dict) -> dict:
+    return {"version": "1", "providers": providers, "agents": list(agents)}
+
+
+def timeouts(scale: float = 1.0, **limits_s: float) -> dict:
+    """Small deadlines, so that tests of them are short."""
+    limits = {"connect_s": 0.4, "first_byte_s": 0.4, "idle_s": 0.4, "total_s": 4, **limits_s}
+    return {name: value * scale for name, value in limits.items()}

@@ -1,0 +1,322 @@
+"""The command line, stable from here on: validate, agents, chat, version, help, and when serve refuses to start."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.configs import agent, config, demo_agent
+from harness.gateway import SLACK, Gateway, StartFailed, run_cli
+
+
+def validated(folder: Path, configuration: object, *args: str, mcp: object = None, env: dict[str, str] | None = None):
+    (folder / "agent_config.json").write_text(
+        configuration if isinstance(configuration, str) else json.dumps(configuration)
+    )
+    (folder / "mcp.json").write_text(json.dumps([] if mcp is None else mcp))
+    return run_cli("validate", "--config", "agent_config.json", "--mcp", "mcp.json", *args, cwd=folder, env=env)
+
+
+GOOD = config(demo_agent(), demo_agent("two", description="d", version="1.2.3", tags=["a"], fallbacks=["demo"]))
+SHAPES = {
+    "full": GOOD,
+    "array": [demo_agent()],
+    "object": demo_agent(),
+    "original": [
+        {
+            "agent_id": "research_agent",
+            "system_prompt": "x",
+            "provider": "demo",
+            "model": "demo",
+            "model_settings": {"temperature": 0.7, "max_tokens": 10},
+            "allowed_regular_tools": None,
+            "allowed_mcp_servers": {"deepwiki": {"allowed_mcp_tools": ["read"]}, "fetch": {"allowed_mcp_tools": None}},
+            "resources": ["memory"],
+            "resource_config": {
+                "memory": {"compression": {"enabled": True, "threshold_tokens": 8000, "recent_messages_to_keep": 4}}
+            },
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_validate_accepts(tmp_path: Path, shape: str) -> None:
+    done = validated(tmp_path, SHAPES[shape])
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = validated(tmp_path, SHAPES[shape], "--json")
+    assert done.returncode == 0 and isinstance(json.loads(done.stdout), dict)
+
+
+FAULTY = {
+    "version": "1",
+    "providers": {"p": {"type": "opnai", "base_url": "ftp://x"}},
+    "agents": [
+        {"agent_id": "a", "provider": "demo", "model": "demo", "sytem_prompt": "x"},
+        {"agent_id": "b", "provider": "dmo", "model": "demo", "limits": {"max_tool_round": 5}},
+        {"agent_id": "b", "provider": "demo", "model": "demo", "client_tools": "mrge"},
+        {"agent_id": "c", "provider": "demo", "model": 5, "system_prompt_file": "missing.md"},
+        {"agent_id": "d", "provider": "demo", "model": "demo", "fallbacks": ["nobody"], "version": "one"},
+        {"provider": "demo", "model": "demo"},
+    ],
+}
+# JSON pointer, and what the report must say of it.
+EXPECTED = [
+    ("/providers/p/type", "openai"),
+    ("/providers/p/base_url", "http"),
+    ("/agents/0/sytem_prompt", "system_prompt"),
+    ("/agents/1/provider", "demo"),
+    ("/agents/1/limits/max_tool_round", "max_tool_rounds"),
+    ("/agents/2/agent_id", "b"),
+    ("/agents/2/client_tools", "merge"),
+    ("/agents/3/model", "string"),
+    ("/agents/3/system_prompt_file", "missing.md"),
+    ("/agents/4/fallbacks/0", "nobody"),
+    ("/agents/4/version", "1.0.0"),
+    ("/agents/5", "agent_id"),
+]
+
+
+def test_validate_reports_all_faults_at_once(tmp_path: Path) -> None:
+    done = validated(tmp_path, FAULTY)
+    assert done.returncode == 1
+    text = done.stdout + done.stderr
+    for pointer, word in EXPECTED:
+        assert pointer in text, f"{pointer} is not reported\n{text}"
+        assert word in text
+    assert "agent_config.json" in text and "\x1b[" not in text, "no colours in a pipe"
+
+
+def test_validate_json(tmp_path: Path) -> None:
+    done = validated(tmp_path, FAULTY, "--json")
+    assert done.returncode == 1
+    body = json.loads(done.stdout)
+    faults = next(value for value in body.values() if isinstance(value, list) and value and "pointer" in value[0])
+    by_pointer = {fault["pointer"]: fault for fault in faults}
+    assert len(faults) == len(EXPECTED), sorted(by_pointer)
+    for pointer, word in EXPECTED:
+        fault = by_pointer[pointer]
+        assert {"file", "pointer", "found", "allowed"} <= set(fault)
+        assert word in json.dumps(fault)
+    assert "system_prompt" in by_pointer["/agents/0/sytem_prompt"]["hint"], "the nearest valid key"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [('{\n  "agents": [\n  }\n', 3), ("", 1), ('{"a":1,"a":2}', 1), ("nonsense", 1), ('{"agents":[]}\x00', 1)],
+)
+def test_validate_syntax(tmp_path: Path, text: str, line: int) -> None:
+    done = validated(tmp_path, text)
+    assert done.returncode == 1
+    report = done.stdout + done.stderr
+    assert "agent_config.json" in report and (
+        not text.startswith("{\n") or re.search(rf"(?:line |:){line}\b", report)
+    ), report
+
+
+def test_validate_missing_files(tmp_path: Path) -> None:
+    done = run_cli("validate", "--config", "none.json", cwd=tmp_path)
+    assert done.returncode == 1 and "none.json" in done.stdout + done.stderr
+    (tmp_path / "agent_config.json").write_text(json.dumps(GOOD))
+    done = run_cli("validate", "--config", "agent_config.json", "--mcp", "none-mcp.json", cwd=tmp_path)
+    assert done.returncode == 1 and "none-mcp.json" in done.stdout + done.stderr
+
+
+def test_validate_names_unset_variables_but_passes(tmp_path: Path) -> None:
+    body = config(
+        demo_agent(), agent("a", "p"), p={"type": "openai", "base_url": "http://x/v1", "api_key": "${SOME_KEY_NOT_SET}"}
+    )
+    done = validated(tmp_path, body)
+    assert done.returncode == 0 and "SOME_KEY_NOT_SET" in done.stdout + done.stderr
+    done = validated(tmp_path, body, env={"SOME_KEY_NOT_SET": "sk-secret-canary"})
+    assert done.returncode == 0 and "SOME_KEY_NOT_SET" not in done.stdout + done.stderr
+    assert "sk-secret-canary" not in done.stdout + done.stderr
+
+
+MCP = [
+    {"server_label": "files", "command": "npx", "args": ["-y", "server"], "env": {"TOKEN": "${MCP_TOKEN_NOT_SET}"}},
+    {
+        "server_label": "web",
+        "server_url": "https://example.test/mcp",
+        "header": {"authorization": "Bearer x"},
+        "require_approval": "never",
+    },
+]
+
+
+def test_validate_reads_mcp_json(tmp_path: Path) -> None:
+    done = validated(tmp_path, GOOD, mcp=MCP)
+    assert done.returncode == 0 and "MCP_TOKEN_NOT_SET" in done.stdout + done.stderr
+    assert validated(tmp_path, GOOD, mcp={"mcpServers": {"files": {"command": "npx", "args": []}}}).returncode == 0
+    done = validated(tmp_path, GOOD, mcp=[{"server_label": "x"}])
+    assert done.returncode == 1 and "mcp.json" in done.stdout + done.stderr
+
+
+def test_shipped_files_are_valid(tmp_path: Path) -> None:
+    """The agents of the repository, with no key at all: valid, and the demo is alive."""
+    root = Path(__file__).resolve().parents[2]
+    done = run_cli("validate", "--config", str(root / "agent_config.json"), "--json", cwd=root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_cli("agents", "--config", str(root / "agent_config.json"), cwd=root)
+    assert done.returncode == 0 and "demo" in done.stdout
+
+
+def test_agents(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(
+        json.dumps(
+            config(
+                demo_agent(),
+                agent("locked", "p"),
+                p={"type": "openai", "base_url": "http://x/v1", "api_key": "${K_NOT_SET}"},
+            )
+        )
+    )
+    done = run_cli("agents", "--config", "c.json", cwd=tmp_path)
+    assert done.returncode == 0
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    assert "demo" in lines and "K_NOT_SET" in lines["locked"]
+    done = run_cli("agents", "--config", "c.json", "--json", cwd=tmp_path)
+    body = json.loads(done.stdout)
+    entries = body if isinstance(body, list) else next(value for value in body.values() if isinstance(value, list))
+    assert [entry.get("agent_id", entry.get("id")) for entry in entries] == ["demo", "locked"]
+    assert "K_NOT_SET" in json.dumps(entries[1]) and "K_NOT_SET" not in json.dumps(entries[0])
+
+
+def test_version(tmp_path: Path) -> None:
+    for arguments in (("version",), ("--version",)):
+        done = run_cli(*arguments, cwd=tmp_path)
+        assert done.returncode == 0 and re.search(r"\b\d+\.\d+\.\d+\b", done.stdout), done
+    body = json.loads(run_cli("version", "--json", cwd=tmp_path).stdout)
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", body["version"])
+
+
+def test_help(tmp_path: Path) -> None:
+    for arguments in (
+        ("--help",),
+        ("serve", "--help"),
+        ("validate", "--help"),
+        ("agents", "--help"),
+        ("chat", "--help"),
+        ("version", "--help"),
+    ):
+        done = run_cli(*arguments, cwd=tmp_path)
+        assert done.returncode == 0 and done.stdout and not done.stderr, done
+    text = run_cli("--help", cwd=tmp_path).stdout
+    assert all(verb in text for verb in ("serve", "validate", "agents", "chat", "version"))
+    text = run_cli("serve", "--help", cwd=tmp_path).stdout
+    for flag in ("--host", "--port", "--config", "--mcp", "--data", "--threads", "--allow-anonymous", "--log"):
+        assert flag in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("serve", "--nonsense"),
+        ("serve", "--port", "70000"),
+        ("serve", "--port", "x"),
+        ("serve", "--threads", "0"),
+        ("serve", "--log", "xml"),
+        ("chat",),
+        ("serve", "--host", "not a host"),
+        ("servee",),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "agent_config.json").write_text(json.dumps(GOOD))
+    done = run_cli(*arguments, cwd=tmp_path)
+    assert done.returncode not in (0, -6, -11, 134, 139), done
+    assert arguments[-1] in done.stderr or arguments == ("chat",), done.stderr
+    assert not done.stdout
+
+
+def test_no_arguments_show_the_way(tmp_path: Path) -> None:
+    done = run_cli(cwd=tmp_path)
+    assert done.returncode != 0 and "serve" in done.stdout + done.stderr
+
+
+def serve_fails(start_gateway, configuration: object, **options) -> str:
+    gateway: Gateway = start_gateway(configuration, start=False, **options)
+    with pytest.raises(StartFailed) as failure:
+        gateway.start()
+    text = str(failure.value)
+    gateway.kill()
+    code = int(re.search(r"exit code (-?\d+|None)", text)[1])
+    assert code > 0, text
+    return text
+
+
+def test_serve_refuses_a_bad_configuration(start_gateway) -> None:
+    text = serve_fails(start_gateway, FAULTY)
+    for pointer, _ in EXPECTED:
+        assert pointer in text, text
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::0"])
+def test_serve_refuses_the_open_without_keys(start_gateway, host: str) -> None:
+    text = serve_fails(start_gateway, GOOD, bind=("--host", host, "--port", "0"))
+    assert "PARLEY_API_KEYS" in text and "--allow-anonymous" in text
+
+
+def test_serve_in_the_open_with_keys_or_on_purpose(start_gateway) -> None:
+    start_gateway(GOOD, bind=("--host", "0.0.0.0", "--port", "0"), keys=("sk-open-0123456789",))
+    start_gateway(GOOD, bind=("--host", "0.0.0.0", "--port", "0"), args=("--allow-anonymous",))
+
+
+def test_serve_names_a_port_that_is_taken(start_gateway) -> None:
+    first = start_gateway(GOOD)
+    import socket
+
+    with socket.socket() as taken:  # held without SO_REUSEPORT, so that sharing is impossible
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        text = serve_fails(start_gateway, GOOD, bind=("--host", "127.0.0.1", "--port", str(port)))
+    assert str(port) in text and "in use" in text
+    # A second gateway on the first one's port is a mistake too, although the kernel would let them share.
+    text = serve_fails(start_gateway, GOOD, bind=("--host", "127.0.0.1", "--port", str(first.address[1])))
+    assert "in use" in text
+
+
+def test_start_up_says_what_a_person_needs(tmp_path: Path, start_gateway) -> None:
+    """With --log text: address, agents and why not, a curl to paste."""
+    import signal
+    import subprocess
+    import time
+
+    from harness.gateway import binary, clean_environment
+
+    body = config(
+        demo_agent(), agent("locked", "p"), p={"type": "openai", "base_url": "http://x/v1", "api_key": "${K_NOT_SET}"}
+    )
+    (tmp_path / "agent_config.json").write_text(json.dumps(body))
+    process = subprocess.Popen(
+        [str(binary()), "serve", "--port", "0", "--log", "text"],
+        cwd=tmp_path,
+        env=clean_environment(tmp_path),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    time.sleep(1.0 * SLACK)
+    process.send_signal(signal.SIGTERM)
+    text, _ = process.communicate(timeout=20 * SLACK)
+    assert process.returncode == 0, text
+    port = re.search(r"http://127\.0\.0\.1:(\d+)", text)
+    assert port, text
+    assert "curl" in text and f":{port[1]}/v1/chat/completions" in text
+    assert "demo" in text and "locked" in text and "K_NOT_SET" in text
+    assert "\x1b[" not in text, "no colours in a pipe"
+
+
+def test_chat_streams_to_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "agent_config.json").write_text(json.dumps(GOOD))
+    done = run_cli("chat", "demo", "--config", "agent_config.json", cwd=tmp_path, stdin="say canary-chat\n")
+    assert done.returncode == 0, done
+    assert "canary-chat" in done.stdout and "\x1b[" not in done.stdout
+    done = run_cli("chat", "nobody", "--config", "agent_config.json", cwd=tmp_path, stdin="x\n")
+    assert done.returncode != 0 and "nobody" in done.stderr

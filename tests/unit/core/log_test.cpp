@@ -1,0 +1,65 @@
+#include "core/log.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <string>
+
+#include <unistd.h>
+
+namespace parley::core {
+namespace {
+
+class LogTest : public ::testing::Test {
+protected:
+    void SetUp() override { ASSERT_EQ(::pipe(fds_.data()), 0); }
+    void TearDown() override {
+        ::close(fds_[0]);
+        ::close(fds_[1]);
+    }
+    std::string written() {
+        std::array<char, 65536> buffer;
+        auto const n = ::read(fds_[0], buffer.data(), buffer.size());
+        return {buffer.data(), static_cast<std::size_t>(n > 0 ? n : 0)};
+    }
+    std::array<int, 2> fds_{};
+};
+
+TEST_F(LogTest, WritesOneJsonObjectALine) {
+    Log log({LogLevel::kInfo, LogFormat::kJson, fds_[1], false, false});
+    log.info("request").add("agent", "a\"b\n").add("status", 200).add_ms("duration_ms", 1.25);
+    auto const line = written();
+    EXPECT_TRUE(line.starts_with(R"({"time":"2)")) << line;
+    EXPECT_NE(line.find(R"("level":"info","event":"request","agent":"a\"b\n","status":200,"duration_ms":1.)"),
+              std::string::npos)
+        << line;
+    EXPECT_TRUE(line.ends_with("}\n")) << line;
+}
+
+TEST_F(LogTest, QuotesTextThatWouldBreakALine) {
+    Log log({LogLevel::kInfo, LogFormat::kText, fds_[1], false, false});
+    log.warn("x").add("plain", "abc").add("odd", "a b\nINFO forged");
+    EXPECT_NE(written().find("WARN  x plain=abc odd=\"a b\\nINFO forged\"\n"), std::string::npos);
+}
+
+TEST_F(LogTest, LeavesOutWhatIsBelowItsLevel) {
+    Log log({LogLevel::kWarn, LogFormat::kText, fds_[1], false, false});
+    log.info("quiet").add("a", "b");
+    log.error("loud");
+    auto const text = written();
+    EXPECT_EQ(text.find("quiet"), std::string::npos);
+    EXPECT_NE(text.find("loud"), std::string::npos);
+}
+
+TEST_F(LogTest, DropsLinesRatherThanWait) { // nobody reads the pipe
+    Log log({LogLevel::kInfo, LogFormat::kJson, fds_[1], false, true});
+    std::string const long_value(1000, 'x');
+    for (int i = 0; i < 3000; ++i) {
+        log.info("flood").add("value", long_value);
+        log.flush();
+    }
+    EXPECT_GT(log.dropped_lines(), 0U);
+}
+
+} // namespace
+} // namespace parley::core

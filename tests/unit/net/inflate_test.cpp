@@ -1,0 +1,49 @@
+#include "net/inflate.hpp"
+
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <string>
+
+namespace parley::net {
+namespace {
+
+std::string gzip(std::string const& text) {
+    z_stream stream{};
+    deflateInit2(&stream, 9, Z_DEFLATED, 16 + MAX_WBITS, 9, Z_DEFAULT_STRATEGY);
+    std::string out(deflateBound(&stream, text.size()) + 32, '\0');
+    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+    stream.avail_in = static_cast<uInt>(text.size());
+    stream.next_out = reinterpret_cast<Bytef*>(out.data());
+    stream.avail_out = static_cast<uInt>(out.size());
+    deflate(&stream, Z_FINISH);
+    out.resize(out.size() - stream.avail_out);
+    deflateEnd(&stream);
+    return out;
+}
+
+TEST(Inflate, ReadsBackWhatWasPacked) {
+    auto const text = std::string(200'000, 'x') + "end";
+    auto const plain = gunzip(gzip(text), 1 << 20);
+    ASSERT_TRUE(plain);
+    EXPECT_EQ(*plain, text);
+    EXPECT_EQ(*gunzip(gzip(""), 10), "");
+}
+
+TEST(Inflate, StopsABomb) {
+    auto const bomb = gzip(std::string(50 << 20, '\0'));
+    auto const plain = gunzip(bomb, 1 << 20);
+    ASSERT_FALSE(plain);
+    EXPECT_EQ(plain.error().code, core::Errc::kPayloadTooLarge);
+}
+
+TEST(Inflate, RefusesWhatIsNotSound) {
+    auto const packed = gzip("hello");
+    EXPECT_FALSE(gunzip(packed.substr(0, packed.size() - 1), 100));
+    EXPECT_FALSE(gunzip(packed + "x", 100));
+    EXPECT_FALSE(gunzip("hello", 100));
+    EXPECT_FALSE(gunzip("", 100));
+}
+
+} // namespace
+} // namespace parley::net

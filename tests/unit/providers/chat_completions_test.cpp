@@ -1,0 +1,193 @@
+// The chat-completions family where a fixture does not reach: bytes that must pass untouched, limits, embeddings.
+// Everything else is in tests/golden/.
+#include "providers/chat_completions.hpp"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "net/sse.hpp"
+
+namespace parley::providers {
+namespace {
+
+using core::Errc;
+
+struct Fed {
+    std::vector<chat::RunEvent> events;
+    core::Result<> result;
+};
+
+Fed feed(Decoder& decoder, std::string_view bytes) {
+    Fed fed;
+    fed.result = decoder.feed(bytes, fed.events);
+    return fed;
+}
+
+std::string sse(std::string_view json) {
+    return "data: " + std::string(json) + "\n\n";
+}
+
+std::string text_chunk(std::string_view body) {
+    return sse(R"({"id":"x","model":"m","choices":[{"index":0,"delta":{"content":")" + std::string(body) + R"("}}]})");
+}
+
+TEST(ChatEncoder, PassesTheClientsBytesThrough) {
+    auto const dialect = make_openai_dialect(false);
+    auto const model = dialect->prepare({"m", "", {}, ""});
+    std::string const first = R"({ "role" : "user" , "content" : "\u00e9\ud83d\ude00 \/" , "x" : 1.0 })";
+    std::string const second = R"({"content":"D","role": "developer" ,"n":1e2})";
+    std::vector<chat::Message> const messages{{chat::Role::kUser, first, std::string_view(first).substr(33, 24),
+                                               std::string_view(first).substr(11, 6), false},
+                                              {chat::Role::kDeveloper, second, std::string_view(second).substr(11, 3),
+                                               std::string_view(second).substr(23, 11), true}};
+    std::vector<chat::Setting> const settings{{"seed", "12345678901234567890"}, {"temperature", "1.0"}};
+    chat::Turn turn{messages, settings};
+    auto const sent = dialect->encode(*model, turn);
+    ASSERT_TRUE(sent);
+    EXPECT_EQ(sent->body, R"({"model":"m","messages":[)" + first + R"(,{"content":"D","role": "system" ,"n":1e2}],)" +
+                              R"("seed":12345678901234567890,"temperature":1.0,"stream":false})");
+}
+
+TEST(ChatEncoder, JoinsToolListsWithAnySpacing) {
+    auto const dialect = make_openrouter_dialect();
+    auto const model = dialect->prepare({"m", "", {}, " [ {\"a\":1} ] "});
+    chat::Turn turn;
+    turn.tools = "\n[\t]\n";
+    EXPECT_EQ(dialect->encode(*model, turn)->body, R"({"model":"m","messages":[],"tools":[{"a":1}],"stream":false})");
+    turn.tools = "[ {\"b\":2} , {\"c\":3} ]";
+    EXPECT_EQ(dialect->encode(*model, turn)->body,
+              R"({"model":"m","messages":[],"tools":[{"a":1},{"b":2} , {"c":3}],"stream":false})");
+}
+
+TEST(ChatEncoder, OneModelServesManyTurns) {
+    auto const dialect = make_azure_chat_dialect("2024-10-21", false);
+    auto const model = dialect->prepare({"d", "S", {{"max_tokens", 5}}, ""});
+    std::vector<chat::Setting> const settings{{"max_completion_tokens", "9"}};
+    chat::Turn const plain;
+    chat::Turn const own{{}, settings};
+    auto const before = dialect->encode(*model, plain)->body;
+    EXPECT_NE(before.find(R"("max_completion_tokens":5)"), std::string::npos);
+    EXPECT_NE(dialect->encode(*model, own)->body.find(R"("max_completion_tokens":9)"), std::string::npos);
+    EXPECT_EQ(dialect->encode(*model, plain)->body, before);
+}
+
+TEST(Embeddings, ModelFirstThenTheRequestsMembers) {
+    auto const openai =
+        make_openai_dialect(true)->encode_embeddings("e\"3", R"("input":["a"],"encoding_format":"base64")");
+    EXPECT_EQ(openai.path, "/embeddings");
+    EXPECT_EQ(openai.body, R"({"model":"e\"3","input":["a"],"encoding_format":"base64"})");
+    auto const azure = make_azure_chat_dialect("2024-10-21", false)->encode_embeddings("my dep", "");
+    EXPECT_EQ(azure.path, "/openai/deployments/my%20dep/embeddings?api-version=2024-10-21");
+    EXPECT_EQ(azure.body, R"({"model":"my dep"})");
+    EXPECT_EQ(make_azure_chat_dialect("", true)->encode_embeddings("d", "").path, "/openai/v1/embeddings");
+    EXPECT_EQ(make_openrouter_dialect()->encode_embeddings("d", "").path, "/embeddings");
+}
+
+TEST(ChatDecoder, TextIsTheProvidersOwnBytes) {
+    auto const decoder = make_chat_decoder();
+    std::string const stream = text_chunk("a") + text_chunk(R"(\n\u00e9\ud83d\ude00\/)") + std::string(200, '\n');
+    auto const fed = feed(*decoder, stream);
+    ASSERT_TRUE(fed.result);
+    ASSERT_EQ(fed.events.size(), 3U); // the model, and two texts
+    auto const body = std::get<chat::TextDelta>(fed.events[2]).body;
+    EXPECT_EQ(body, R"(\n\u00e9\ud83d\ude00\/)");
+    EXPECT_GE(body.data(), stream.data()) << "not copied";
+    EXPECT_LT(body.data(), stream.data() + stream.size()) << "not copied";
+}
+
+TEST(ChatDecoder, EventsOfOneFeedLiveTogether) {
+    auto const decoder = make_chat_decoder();
+    std::string const stream = text_chunk("one") + text_chunk("two") + text_chunk(R"(\ud800)") + text_chunk("four");
+    std::string_view const view = stream;
+    auto const start = feed(*decoder, view.substr(0, 20));
+    ASSERT_TRUE(start.result);
+    auto const memory = std::make_unique<std::string>(view.substr(20));
+    auto const fed = feed(*decoder, *memory);
+    ASSERT_EQ(fed.events.size(), 5U);
+    std::string all;
+    for (std::size_t i = 1; i < fed.events.size(); ++i)
+        all += std::get<chat::TextDelta>(fed.events[i]).body;
+    EXPECT_EQ(all,
+              "onetwo\xEF\xBF\xBD"
+              "four");
+}
+
+TEST(ChatDecoder, IsDoneAtTheEndMarkOnly) {
+    auto const decoder = make_chat_decoder();
+    auto const end = R"({"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]})";
+    EXPECT_EQ(feed(*decoder, sse(end)).events.size(), 1U);
+    EXPECT_FALSE(decoder->done());
+    auto const last = feed(*decoder, "data: [DONE]\n\n" + text_chunk("late"));
+    EXPECT_EQ(last.events.size(), 1U);
+    EXPECT_TRUE(decoder->done());
+    EXPECT_TRUE(feed(*decoder, text_chunk("later")).events.empty());
+    std::vector<chat::RunEvent> events;
+    EXPECT_TRUE(decoder->finish(events));
+    EXPECT_TRUE(events.empty());
+}
+
+TEST(ChatDecoder, RefusesAnEventAboveTheLimit) {
+    auto const decoder = make_chat_decoder();
+    auto const fed = feed(*decoder, text_chunk("a") + "data: " + std::string(net::kSseEventBytesMax, 'x'));
+    ASSERT_FALSE(fed.result);
+    EXPECT_EQ(fed.result.error().code, Errc::kUpstreamInvalid);
+    EXPECT_EQ(fed.events.size(), 2U) << "what came before is passed on";
+}
+
+TEST(ChatDecoder, TakesAnEventOfSeveralMegabytes) {
+    auto const decoder = make_chat_decoder();
+    std::string const body(6'000'000, 'x');
+    auto const stream = text_chunk("a") + text_chunk(body);
+    EXPECT_TRUE(feed(*decoder, std::string_view(stream).substr(0, 3'000'000)).result);
+    auto const fed = feed(*decoder, std::string_view(stream).substr(3'000'000));
+    ASSERT_EQ(fed.events.size(), 1U);
+    EXPECT_EQ(std::get<chat::TextDelta>(fed.events[0]).body, body);
+}
+
+TEST(ChatDecoder, RefusesAnEndlessAnswer) {
+    std::string const megabyte = ": " + std::string((1 << 20) - 3, 'x') + "\n";
+    auto const decoder = make_chat_decoder();
+    for (int i = 0; i < 256; ++i)
+        ASSERT_TRUE(feed(*decoder, megabyte).result) << i;
+    auto const fed = feed(*decoder, megabyte);
+    ASSERT_FALSE(fed.result);
+    EXPECT_EQ(fed.result.error().code, Errc::kUpstreamInvalid);
+}
+
+TEST(ChatDecoder, RefusesMoreChoicesThanTheApiHas) {
+    auto const decoder = make_chat_decoder();
+    EXPECT_TRUE(feed(*decoder, sse(R"({"choices":[{"index":127,"delta":{"content":"a"}}]})")).result);
+    EXPECT_FALSE(feed(*decoder, sse(R"({"choices":[{"index":128,"delta":{"content":"a"}}]})")).result);
+}
+
+TEST(ChatDecoder, RefusesMoreToolCallsThanTheSdksTake) {
+    auto const decoder = make_chat_decoder();
+    auto const call = [&](int n) {
+        return feed(*decoder, sse(R"({"choices":[{"delta":{"tool_calls":[{"index":)" + std::to_string(n) +
+                                  R"(,"id":"c)" + std::to_string(n) + R"(","function":{"name":"f"}}]}}]})"));
+    };
+    for (int n = 0; n < 128; ++n)
+        ASSERT_TRUE(call(n).result) << n;
+    auto const fed = call(128);
+    ASSERT_FALSE(fed.result);
+    EXPECT_EQ(fed.result.error().code, Errc::kUpstreamInvalid);
+}
+
+TEST(ChatDecoder, LeavesOutABrokenOrnamentButNotTheText) {
+    auto const decoder = make_chat_decoder();
+    auto const fed = feed(
+        *decoder,
+        sse(R"({"choices":[{"delta":{"content":"a","images":[tru],"audio":{"id":"\ud800"}},"logprobs":{"x":01}}]})"));
+    ASSERT_TRUE(fed.result);
+    ASSERT_EQ(fed.events.size(), 1U);
+    EXPECT_EQ(std::get<chat::TextDelta>(fed.events[0]).body, "a");
+    EXPECT_EQ(std::get<chat::TextDelta>(fed.events[0]).logprobs, "");
+}
+
+} // namespace
+} // namespace parley::providers
