@@ -1,0 +1,60 @@
+# The verbs a person types. CMake does the building (CMakePresets.json); the steps are in scripts/.
+# Variables: ARGS (for `parley serve`), JOBS, FUZZ_SECONDS, INSTALL=true (do not look at Debian's packages).
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint asan tsan fuzz bench interop clean packages-build
+MAKEFLAGS += --no-print-directory
+
+JOBS ?= $(shell nproc)
+INSTALL ?= scripts/install
+export JOBS
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: build ## Build, then start the gateway with agent_config.json (ARGS="--port 8080" is passed on)
+	@exec build/parley serve $(ARGS)
+
+build: build/release/build.ninja ## Build the release binary: build/parley
+	@cmake --build build/release --target parley -- -j $(JOBS)
+	@ln -sfn release/bin/parley build/parley
+
+# Ninja configures again by itself when a CMake file changes; the presets it does not know.
+build/release/build.ninja: CMakePresets.json | packages-build
+	@cmake --preset release >/dev/null
+	@touch $@
+
+packages-build:
+	@$(INSTALL) build
+
+test: ## Unit and integration tests of the release build
+	@$(INSTALL) build test
+	@scripts/test release
+
+lint: ## Format, layers, headers, co_await shapes, clang-tidy
+	@$(INSTALL) build test lint
+	@scripts/lint/run
+
+asan: ## All tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(INSTALL) build test sanitize
+	@scripts/test asan
+
+tsan: ## All tests under ThreadSanitizer
+	@$(INSTALL) build test sanitize
+	@scripts/test tsan
+
+fuzz: ## Run every fuzz target for FUZZ_SECONDS (default 60)
+	@$(INSTALL) build test sanitize
+	@scripts/fuzz
+
+bench: build ## Compare with nginx proxy_pass: CPU, added latency, memory
+	@$(INSTALL) bench
+	@cmake --preset release -DPARLEY_BENCH=ON >/dev/null
+	@cmake --build build/release --target parley_bench_mock parley_bench_load -- -j $(JOBS)
+	@bench/run $(ARGS)
+
+interop: build ## Real SDKs and frameworks against the binary (needs the network once)
+	@$(INSTALL) interop
+	@tests/interop/run
+
+clean: ## Remove everything that was built
+	@rm -rf build
