@@ -13,10 +13,10 @@ std::string_view role_name(Role role) noexcept;
 
 struct Message {
     Role role = Role::kUser;
-    std::string_view json;    // the whole object, valid JSON, `{` to `}`
-    std::string_view content; // JSON of `content`: a quoted string, an array, `null`, or empty when absent
+    std::string_view json;           // the whole object, valid JSON, `{` to `}`
+    std::string_view content;        // JSON of `content`: a quoted string, an array, `null`, or empty when absent
     std::string_view role_json = {}; // the quoted role inside `json`, so that a dialect can replace it
-    bool plain = false;       // nothing but `role` and a string `content`: any dialect can pass `content` on as it is
+    bool plain = false; // nothing but `role` and a string `content`: any dialect can pass `content` on as it is
 };
 
 } // namespace parley::chat

@@ -66,6 +66,7 @@ struct ModelReport {
     std::string_view service_tier = {};
 };
 
-using RunEvent = std::variant<TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, DeltaField, ChoiceEnd, UsageReport, ModelReport>;
+using RunEvent = std::variant<TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, DeltaField, ChoiceEnd,
+                              UsageReport, ModelReport>;
 
 } // namespace parley::chat

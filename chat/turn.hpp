@@ -18,10 +18,11 @@ struct Setting {
 
 struct Turn {
     std::span<Message const> messages;
-    std::span<Setting const> settings;  // all top-level fields but model, messages, stream, stream_options, tools, tool_choice
-    std::string_view tools = {};        // JSON array of the client's tools, empty = none
-    std::string_view tool_choice = {};  // JSON, empty = absent
-    bool stream = false;                // ask the provider for a stream
+    std::span<Setting const>
+        settings;                // all top-level fields but model, messages, stream, stream_options, tools, tool_choice
+    std::string_view tools = {}; // JSON array of the client's tools, empty = none
+    std::string_view tool_choice = {}; // JSON, empty = absent
+    bool stream = false;               // ask the provider for a stream
 };
 
 } // namespace parley::chat

@@ -34,7 +34,9 @@ public:
             ::inotify_rm_watch(fd_.native_handle(), wd);
         watched_.clear();
         for (auto const& path : paths) {
-            auto const full = std::filesystem::absolute(path);
+            std::error_code unusable;
+            auto const full = std::filesystem::absolute(path, unusable);
+            if (unusable) continue;
             auto const wd = ::inotify_add_watch(fd_.native_handle(), full.parent_path().c_str(), kEvents);
             if (wd >= 0) watched_[wd].insert(full.filename().string());
         }

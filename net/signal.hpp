@@ -47,7 +47,8 @@ public:
 
 private:
     // The concrete handler: any_completion_handler of Boost 1.81 wraps itself without end when it is assigned.
-    using Handler = typename boost::asio::async_result<boost::asio::use_awaitable_t<core::Executor>, void()>::handler_type;
+    using Handler =
+        typename boost::asio::async_result<boost::asio::use_awaitable_t<core::Executor>, void()>::handler_type;
 
     core::Executor executor_;
     std::optional<Handler> waiter_;

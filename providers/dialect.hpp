@@ -66,7 +66,7 @@ public:
 };
 
 std::unique_ptr<Dialect> make_openai_dialect(bool official_openai); // official: api.openai.com, max_completion_tokens
-std::unique_ptr<Dialect> make_azure_chat_dialect(std::string api_version, bool v1); // azure_openai_cc
+std::unique_ptr<Dialect> make_azure_chat_dialect(std::string api_version, bool v1);      // azure_openai_cc
 std::unique_ptr<Dialect> make_azure_responses_dialect(std::string api_version, bool v1); // azure_openai
 std::unique_ptr<Dialect> make_openrouter_dialect();
 std::unique_ptr<Dialect> make_ollama_dialect();

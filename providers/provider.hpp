@@ -20,10 +20,10 @@ class Session; // one per loop: connection pools (providers/session.hpp)
 
 /// What an agent fixes about its model. Serialised once, when the configuration is loaded.
 struct ModelSpec {
-    std::string model;              // the provider's name for it (Azure: the deployment)
-    std::string system_prompt;      // empty = none
-    boost::json::object settings;   // model_settings: defaults that a request may override
-    std::string tools;              // JSON array of the agent's own tools, OpenAI function form; empty = none
+    std::string model;            // the provider's name for it (Azure: the deployment)
+    std::string system_prompt;    // empty = none
+    boost::json::object settings; // model_settings: defaults that a request may override
+    std::string tools;            // JSON array of the agent's own tools, OpenAI function form; empty = none
 };
 
 /// A ModelSpec in the provider's own bytes. Made by Provider::prepare, understood only by that provider.
@@ -55,7 +55,8 @@ public:
     /// Sends the request and waits for the head of the answer. Retries nothing: that is the caller's decision.
     /// Errors: those of the provider, mapped; a plain HTTP error of the provider arrives here, not in next().
     virtual core::Task<std::unique_ptr<ModelStream>> start(Session& session, core::Context const& context,
-                                                           PreparedModel const& model, chat::Turn const& turn) const = 0;
+                                                           PreparedModel const& model,
+                                                           chat::Turn const& turn) const = 0;
 
     /// Passes an embeddings request through; returns the provider's JSON answer.
     /// `body_rest` is the request's members but `model`, as JSON members without the braces (may be empty).

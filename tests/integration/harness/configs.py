@@ -15,7 +15,7 @@ def config(*agents: dict, **providers: dict) -> dict:
     return {"version": "1", "providers": providers, "agents": list(agents)}
 
 
-def timeouts(scale: float = 1.0, **limits_s: float) -> dict:
+def timeouts(scale: float = 1.0, **limits_ms: int) -> dict:
     """Small deadlines, so that tests of them are short."""
-    limits = {"connect_s": 0.4, "first_byte_s": 0.4, "idle_s": 0.4, "total_s": 4, **limits_s}
-    return {name: value * scale for name, value in limits.items()}
+    limits = {"connect_ms": 400, "first_byte_ms": 400, "idle_ms": 400, "total_ms": 4000, **limits_ms}
+    return {name: int(value * scale) for name, value in limits.items()}

@@ -138,6 +138,7 @@ class Gateway:
             code = self._process.poll()
             self._process.kill()
             self._process.wait()
+            self._process = None
             raise StartFailed(f"no `listening` event; exit code {code}\n{self.output}")
         host, _, port = str(event["address"]).rpartition(":")
         self.address = (host.strip("[]"), int(port))
