@@ -58,6 +58,7 @@ private:
 
     void refuse(int status, std::string_view reason);
     void send(std::string_view head, std::string_view body);
+    void send_piece(std::string_view bytes);
     void append_head(std::string& out, Response const& response, std::optional<std::size_t> length);
     void arm_read();
     void on_readable();

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def test_unavailable_agent(gateway: Gateway) -> None:
 # ---- metrics
 
 SAMPLE = re.compile(
-    r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{LABEL(?:,LABEL)*\})? (-?[0-9.e+-]+|[+-]Inf|NaN)'.replace(
+    r"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{LABEL(?:,LABEL)*\})? (-?[0-9.e+-]+|[+-]Inf|NaN)".replace(
         "LABEL", r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\.)*"'
     )
 )
@@ -198,9 +199,13 @@ def test_errors_are_logged_with_their_reason(gateway: Gateway, upstream: up.Fake
     assert log["status"] == 502 and "upstream_auth" in json.dumps(log)
 
 
-def test_every_line_is_json_with_time_and_level(gateway: Gateway) -> None:
-    chat(gateway, "demo")
-    for line in gateway.output.splitlines():
+def test_every_line_is_json_with_time_and_level(start_gateway) -> None:
+    """Also when several loops write at once: a line is never cut by another."""
+    gateway = start_gateway(config(demo_agent()), args=("--threads", "4"))
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: chat(gateway, "demo" if number % 2 else "none"), range(800)))
+    wait_until(lambda: len(gateway.output.split("\n")) > 800, what="a line for each request")
+    for line in gateway.output.split("\n"):
         assert line.startswith("{"), f"not JSON: {line!r}"
         entry = json.loads(line)
         assert any(name in entry for name in ("time", "ts", "timestamp")) and "level" in entry, entry

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "net/http_chunked.hpp"
 #include "net/http_head.hpp"
 
 namespace {

@@ -1,0 +1,205 @@
+// What comes in on a client connection: heads, bodies, and the news that the client is leaving.
+#include <algorithm>
+#include <utility>
+
+#include "net/http_chunked.hpp"
+#include "net/http_connection.hpp"
+#include "net/inflate.hpp"
+
+namespace parley::net {
+namespace {
+
+constexpr std::size_t kBodyPadding = 64; // simdjson reads that far behind the end
+
+} // namespace
+
+core::Awaitable<bool> Connection::read_head(RequestHead& head) {
+    set_timer(in_.empty() ? Phase::kIdle : Phase::kHead, in_.empty() ? limits_.idle_timeout : limits_.head_timeout);
+    for (;;) {
+        if (!in_.empty()) {
+            auto const parsed = parse_request_head(in_, limits_.head, head);
+            if (parsed.status == HeadStatus::kDone) {
+                head_bytes_ = parsed.bytes;
+                co_return true;
+            }
+            if (parsed.status == HeadStatus::kBad) {
+                refuse(parsed.http_status, parsed.reason);
+                co_return false;
+            }
+        }
+        auto const had = in_.size();
+        if (draining_ && in_.empty()) co_return false;
+        auto const more = co_await fill();
+        if (!more) {
+            if (timed_out_ && !in_.empty()) refuse(408, "The request header did not arrive in time.");
+            co_return false;
+        }
+        if (had == 0) set_timer(Phase::kHead, limits_.head_timeout);
+    }
+}
+
+core::Awaitable<bool> Connection::read_body(Request& request) {
+    auto const bytes_max = request.ticket.body_bytes_max ? request.ticket.body_bytes_max : limits_.body_bytes_max;
+    if (request.head.body == BodyKind::kNone) co_return true;
+    set_timer(Phase::kBody, limits_.body_timeout);
+    auto whole = false;
+    if (request.head.body == BodyKind::kLength) {
+        whole = co_await read_length(request);
+    } else {
+        whole = co_await read_chunked(request, bytes_max);
+    }
+    if (!whole && timed_out_) refuse(408, "The request body did not arrive in time.");
+    co_return whole;
+}
+
+core::Awaitable<bool> Connection::read_length(Request& request) {
+    auto const length = static_cast<std::size_t>(request.head.content_length);
+    auto& body = request.body;
+    body.reserve(std::min<std::size_t>(length, 256 * 1024) + kBodyPadding); // a claim alone does not buy memory
+    for (;;) {
+        auto const n = std::min(length - body.size(), in_.size());
+        body.append(in_, 0, n);
+        in_.erase(0, n);
+        if (body.size() == length) break;
+        auto const more = co_await fill();
+        if (!more) co_return false;
+        timer_.at(request.started + limits_.body_timeout +
+                  std::chrono::milliseconds(body.size() * 1000 / limits_.body_bytes_per_second_min));
+    }
+    body.reserve(length + kBodyPadding);
+    co_return true;
+}
+
+core::Awaitable<bool> Connection::read_chunked(Request& request, std::size_t bytes_max) {
+    ChunkedReader reader;
+    auto& body = request.body;
+    for (;;) {
+        std::string_view rest = in_;
+        std::string_view data;
+        auto status = reader.next(rest, data);
+        while (status == ChunkedReader::Status::kData) {
+            if (body.size() + data.size() > bytes_max) {
+                refuse(413, "The request body is too large.");
+                co_return false;
+            }
+            body.append(data);
+            status = reader.next(rest, data);
+        }
+        in_.erase(0, in_.size() - rest.size());
+        if (status == ChunkedReader::Status::kDone) break;
+        if (status == ChunkedReader::Status::kBad) {
+            refuse(400, "The chunked request body is malformed.");
+            co_return false;
+        }
+        auto const more = co_await fill();
+        if (!more) co_return false;
+        timer_.at(request.started + limits_.body_timeout +
+                  std::chrono::milliseconds(body.size() * 1000 / limits_.body_bytes_per_second_min));
+    }
+    body.reserve(body.size() + kBodyPadding);
+    co_return true;
+}
+
+bool Connection::decompress(Request& request, std::size_t bytes_max) {
+    auto const encoding = request.head.get("content-encoding");
+    if (encoding.empty() || field_is(encoding, "identity")) return true;
+    if (!field_is(encoding, "gzip")) {
+        refuse(415, "Content-Encoding is neither gzip nor identity.");
+        return false;
+    }
+    auto plain = gunzip(request.body, bytes_max);
+    if (!plain) {
+        refuse(plain.error().code == core::Errc::kPayloadTooLarge ? 413 : 400, plain.error().message);
+        return false;
+    }
+    request.body = std::move(*plain);
+    request.body.reserve(request.body.size() + kBodyPadding);
+    return true;
+}
+
+core::Awaitable<bool> Connection::fill() {
+    for (;;) {
+        if (lost_ || eof_ || timed_out_) co_return false;
+        if (maybe_readable_ || stream_->has_buffered()) {
+            auto const got = stream_->try_read(loop_.scratch());
+            if (got.status == IoStatus::kOk) {
+                maybe_readable_ = got.bytes == loop_.scratch().size() || tls_;
+                in_.append(loop_.scratch().data(), got.bytes);
+                co_return true;
+            }
+            if (got.status == IoStatus::kEof) {
+                eof_ = true;
+                co_return false;
+            }
+            if (got.status == IoStatus::kError) {
+                lost();
+                co_return false;
+            }
+            maybe_readable_ = false;
+        }
+        arm_read();
+        co_await readable_.wait();
+    }
+}
+
+void Connection::arm_read() {
+    if (read_armed_ || lost_ || eof_) return;
+    read_armed_ = true;
+    auto on_ready = [self = shared_from_this()](boost::system::error_code error) {
+        self->read_armed_ = false;
+        if (error || self->lost_) {
+            self->readable_.set();
+            return;
+        }
+        self->maybe_readable_ = true;
+        if (self->phase_ == Phase::kHandling) {
+            self->on_readable();
+        } else {
+            self->readable_.set();
+        }
+    };
+    stream_->socket().async_wait(TcpSocket::wait_read, std::move(on_ready));
+}
+
+// While a request is being answered: read ahead a little, and learn of the client's end.
+void Connection::on_readable() {
+    while (in_.size() < limits_.pipelined_bytes_max) {
+        auto const got = stream_->try_read(loop_.scratch());
+        if (got.status == IoStatus::kOk) {
+            in_.append(loop_.scratch().data(), got.bytes);
+            continue;
+        }
+        if (got.status == IoStatus::kEof) return on_client_eof();
+        if (got.status == IoStatus::kError) return lost();
+        maybe_readable_ = false;
+        return arm_read();
+    }
+    watch_errors(); // enough read ahead; only a reset is of interest now
+}
+
+// The client will send no more. It may still be reading (curl, nc: half-close) or be gone: writing something harmless
+// tells, because a socket that is gone answers with a reset.
+void Connection::on_client_eof() {
+    eof_ = true;
+    keep_alive_ = false;
+    if (tls_) { // close_notify: nobody half-closes TLS
+        client_gone_ = true;
+        if (cancellation_) cancellation_->cancel();
+        return;
+    }
+    watch_errors();
+    if (answer_ == Answer::kStream) {
+        on_heartbeat();
+    } else if (answer_ == Answer::kNone && !http_1_0_) {
+        send("HTTP/1.1 100 Continue\r\n\r\n", {});
+    }
+}
+
+void Connection::watch_errors() {
+    auto on_error = [self = shared_from_this()](boost::system::error_code error) {
+        if (!error) self->lost();
+    };
+    stream_->socket().async_wait(TcpSocket::wait_error, std::move(on_error));
+}
+
+} // namespace parley::net

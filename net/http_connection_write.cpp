@@ -1,0 +1,169 @@
+// What goes out on a client connection: heads, bodies, chunks; at once where the socket takes it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <iterator>
+#include <utility>
+
+#include "net/http_connection.hpp"
+
+namespace parley::net {
+namespace {
+
+// RFC 9110 §5.6.7; formatted once a second.
+std::string_view http_date() {
+    thread_local std::time_t last = 0;
+    thread_local std::string text;
+    auto const now = std::time(nullptr);
+    if (now != last) {
+        std::tm utc{};
+        gmtime_r(&now, &utc);
+        char buffer[40];
+        auto const n = std::strftime(buffer, sizeof buffer, "%a, %d %b %Y %H:%M:%S GMT", &utc);
+        text.assign(buffer, n);
+        last = now;
+    }
+    return text;
+}
+
+void append_field(std::string& out, std::string_view name, std::string_view value) {
+    out.append(name).append(": ");
+    for (auto const c : value) {
+        if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) out.push_back(c); // no CR, no LF, ever
+    }
+    out.append("\r\n");
+}
+
+} // namespace
+
+void Connection::respond(Response response) {
+    if (lost_ || answer_ != Answer::kNone) return;
+    answer_ = Answer::kWhole;
+    if (response.close) keep_alive_ = false;
+    std::string head;
+    head.reserve(512);
+    auto const bodiless = response.status == 204 || response.status == 304;
+    append_head(head, response, bodiless ? std::nullopt : std::optional(response.body.size()));
+    send(head, head_request_ || bodiless ? std::string_view{} : std::string_view(response.body));
+}
+
+void Connection::start_stream(Response head, std::string_view heartbeat) {
+    if (lost_ || answer_ != Answer::kNone) return;
+    answer_ = Answer::kStream;
+    heartbeat_bytes_ = heartbeat;
+    if (http_1_0_) keep_alive_ = false; // its end is the end of the connection
+    std::string bytes;
+    bytes.reserve(512);
+    append_head(bytes, head, std::nullopt);
+    send(bytes, {});
+    heartbeat_.after(limits_.heartbeat);
+}
+
+core::Awaitable<bool> Connection::write(std::string_view bytes) {
+    if (lost_ || answer_ != Answer::kStream) co_return false;
+    if (bytes.empty()) co_return true;
+    send_piece(bytes);
+    heartbeat_.after(limits_.heartbeat);
+    if (out_.size() - out_sent_ <= limits_.unsent_bytes_max) co_return !lost_;
+    co_return co_await drain_output(limits_.unsent_bytes_max);
+}
+
+// A piece of a stream, in the framing that the client's version knows.
+void Connection::send_piece(std::string_view bytes) {
+    if (http_1_0_) return send(bytes, {});
+    std::string frame;
+    frame.reserve(bytes.size() + 16);
+    fmt::format_to(std::back_inserter(frame), "{:x}\r\n", bytes.size());
+    frame.append(bytes).append("\r\n");
+    send(frame, {});
+}
+
+void Connection::on_heartbeat() noexcept {
+    if (answer_ != Answer::kStream || lost_) return;
+    if (out_.size() == out_sent_ && !heartbeat_bytes_.empty()) send_piece(heartbeat_bytes_);
+    heartbeat_.after(limits_.heartbeat);
+}
+
+void Connection::finish() {
+    if (answer_ != Answer::kStream) return;
+    answer_ = Answer::kStreamEnded;
+    heartbeat_.never();
+    if (!http_1_0_) send("0\r\n\r\n", {});
+}
+
+void Connection::append_head(std::string& out, Response const& response, std::optional<std::size_t> length) {
+    fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\ndate: {}\r\n", response.status,
+                   status_text(response.status), http_date());
+    if (!response.content_type.empty() && response.status != 204)
+        append_field(out, "content-type", response.content_type);
+    for (auto const& [name, value] : response.headers)
+        append_field(out, name, value);
+    if (length) {
+        fmt::format_to(std::back_inserter(out), "content-length: {}\r\n", *length);
+    } else if (answer_ == Answer::kStream && !http_1_0_) {
+        out += "transfer-encoding: chunked\r\n";
+    }
+    if (!keep_alive_) {
+        out += "connection: close\r\n";
+    } else if (http_1_0_) {
+        out += "connection: keep-alive\r\n";
+    }
+    out += "\r\n";
+}
+
+// Tries the socket at once; what it does not take waits in out_.
+void Connection::send(std::string_view head, std::string_view body) {
+    if (lost_) return;
+    if (out_.size() == out_sent_) {
+        auto const wrote = stream_->try_write(head, body);
+        if (wrote.status == IoStatus::kError) return lost();
+        auto const from_head = std::min(wrote.bytes, head.size());
+        head.remove_prefix(from_head);
+        body.remove_prefix(wrote.bytes - from_head);
+    }
+    if (head.empty() && body.empty()) return;
+    out_.append(head).append(body);
+    arm_write();
+}
+
+void Connection::arm_write() {
+    if (write_armed_ || lost_) return;
+    write_armed_ = true;
+    stall_.after(limits_.stall_timeout);
+    auto on_ready = [self = shared_from_this()](boost::system::error_code error) {
+        self->write_armed_ = false;
+        if (!error && !self->lost_) self->flush_output();
+    };
+    stream_->socket().async_wait(TcpSocket::wait_write, std::move(on_ready));
+}
+
+void Connection::flush_output() {
+    while (out_sent_ < out_.size()) {
+        auto const wrote = stream_->try_write(std::string_view(out_).substr(out_sent_));
+        if (wrote.status == IoStatus::kError) return lost();
+        if (wrote.status != IoStatus::kOk) {
+            arm_write();
+            break;
+        }
+        out_sent_ += wrote.bytes;
+        stall_.after(limits_.stall_timeout);
+    }
+    if (out_sent_ == out_.size()) {
+        out_ = {}; // a stream at rest holds no memory
+        out_sent_ = 0;
+        stall_.never();
+    } else if (out_sent_ > limits_.unsent_bytes_max) {
+        out_.erase(0, std::exchange(out_sent_, 0));
+    }
+    drained_.set();
+}
+
+core::Awaitable<bool> Connection::drain_output(std::size_t below) {
+    while (!lost_ && out_.size() - out_sent_ > below)
+        co_await drained_.wait();
+    drained_.reset();
+    co_return !lost_;
+}
+
+} // namespace parley::net
