@@ -1,5 +1,6 @@
 #include "agents/run.hpp"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -9,21 +10,21 @@ Run::Run(providers::Session& session, core::Context const& context, Agent const&
     : session_(session), context_(context), agent_(agent), turn_(turn) {}
 
 core::Task<bool> Run::next(std::vector<chat::RunEvent>& events) {
+    auto const had = events.size();
     for (;;) {
-        auto const had = events.size();
         auto const more = co_await attempt(events);
+        account(events, had);
+        auto const shown = events.size() > had;
         if (more) {
-            account(events, had);
-            reached_client_ = reached_client_ || events.size() > had;
-            co_return *more;
+            reached_client_ = reached_client_ || shown;
+            if (shown || !*more) co_return *more;
+            continue; // nothing to see yet: a fallback is still possible
         }
         auto const last = candidate_ + 1 == agent_.candidates.size();
-        if (last || reached_client_ || events.size() > had || !core::is_retryable(more.error())) {
-            account(events, had);
-            co_return more.error();
-        }
+        if (last || reached_client_ || shown || !core::is_retryable(more.error())) co_return more.error();
         overcome_.push_back(more.error());
         stream_.reset();
+        model_pending_ = false;
         ++candidate_;
     }
 }
@@ -39,10 +40,26 @@ core::Task<bool> Run::attempt(std::vector<chat::RunEvent>& events) {
     co_return co_await stream_->next(events);
 }
 
-void Run::account(std::vector<chat::RunEvent> const& events, std::size_t from) noexcept {
+// Sums usage, and holds back what a client cannot see by itself: which model answered.
+void Run::account(std::vector<chat::RunEvent>& events, std::size_t from) {
     for (auto i = from; i < events.size(); ++i) {
         if (auto const* const report = std::get_if<chat::UsageReport>(&events[i])) usage_ += report->usage;
+        auto const* const model = std::get_if<chat::ModelReport>(&events[i]);
+        if (!model) continue;
+        model_.assign(model->model);
+        system_fingerprint_.assign(model->system_fingerprint);
+        service_tier_.assign(model->service_tier);
+        model_pending_ = true;
     }
+    if (!model_pending_) return;
+    auto const first = events.begin() + static_cast<std::ptrdiff_t>(from);
+    events.erase(std::remove_if(first, events.end(),
+                                [](auto const& event) { return std::holds_alternative<chat::ModelReport>(event); }),
+                 events.end());
+    if (events.size() == from) return;
+    events.insert(events.begin() + static_cast<std::ptrdiff_t>(from),
+                  chat::ModelReport{model_, system_fingerprint_, service_tier_});
+    model_pending_ = false;
 }
 
 core::Result<> apply_client_tools(AgentConfig const& agent, chat::Turn& turn) {

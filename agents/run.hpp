@@ -19,7 +19,7 @@ public:
     /// All references outlive the run; `agent` has at least one candidate.
     Run(providers::Session& session, core::Context const& context, Agent const& agent, chat::Turn turn);
 
-    /// Like ModelStream::next: appends events, waits for some; false = the run is complete.
+    /// Like ModelStream::next: appends events, waits for some that a client can see; false = the run is complete.
     /// Errors: upstream faults of the last candidate tried, kCancelled, kDeadlineExceeded, kUnsupportedValue.
     core::Task<bool> next(std::vector<chat::RunEvent>& events);
 
@@ -32,7 +32,7 @@ public:
 
 private:
     core::Task<bool> attempt(std::vector<chat::RunEvent>& events);
-    void account(std::vector<chat::RunEvent> const& events, std::size_t from) noexcept;
+    void account(std::vector<chat::RunEvent>& events, std::size_t from);
 
     providers::Session& session_;
     core::Context const& context_;
@@ -42,6 +42,10 @@ private:
     std::size_t candidate_ = 0;
     std::size_t attempts_ = 0;
     bool reached_client_ = false;
+    std::string model_; // of the last ModelReport, kept until there is something to show with it
+    std::string system_fingerprint_;
+    std::string service_tier_;
+    bool model_pending_ = false;
     chat::Usage usage_;
     std::vector<core::Error> overcome_;
 };

@@ -29,6 +29,16 @@ constexpr std::array<LevelLook, 4> kLevels{{{"debug", "DEBUG", "\x1b[2m"},
 // A pipe that polls as writable takes at least this much without blocking (POSIX PIPE_BUF on Linux).
 constexpr std::size_t kWriteBytes = 4096;
 
+// As many whole lines as one write takes without being cut: several loops write to the same pipe. A line longer than
+// that goes alone.
+std::size_t whole_lines(std::string_view text) noexcept {
+    if (text.size() <= kWriteBytes) return text.size();
+    auto const last = text.rfind('\n', kWriteBytes - 1);
+    if (last != std::string_view::npos) return last + 1;
+    auto const first = text.find('\n', kWriteBytes);
+    return first == std::string_view::npos ? text.size() : first + 1;
+}
+
 void append_time(std::string& out, bool date) {
     auto const now = std::chrono::system_clock::now();
     auto const seconds = std::chrono::system_clock::to_time_t(now);
@@ -56,7 +66,8 @@ bool needs_quotes(std::string_view value) {
 
 } // namespace
 
-Log::Line::Line(Log& log, LogLevel level, std::string_view event) : log_(log), enabled_(log.enabled(level)) {
+Log::Line::Line(Log& log, LogLevel level, std::string_view event, bool always)
+    : log_(log), enabled_(always || log.enabled(level)) {
     if (!enabled_) return;
     auto& out = log_.buffer_;
     log_.line_start_ = out.size();
@@ -134,7 +145,7 @@ void Log::flush() noexcept {
     while (written < buffer_.size()) {
         pollfd ready{options_.fd, POLLOUT, 0};
         if (::poll(&ready, 1, 0) != 1) break;
-        auto const size = std::min(buffer_.size() - written, kWriteBytes);
+        auto const size = whole_lines(std::string_view(buffer_).substr(written));
         auto const n = ::write(options_.fd, buffer_.data() + written, size);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) {

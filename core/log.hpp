@@ -33,7 +33,7 @@ public:
     /// Builds one line; written when it dies. Values are escaped. Message text of users does not belong here.
     class Line {
     public:
-        Line(Log& log, LogLevel level, std::string_view event);
+        Line(Log& log, LogLevel level, std::string_view event, bool always = false);
         ~Line();
         Line(Line const&) = delete;
         Line& operator=(Line const&) = delete;
@@ -49,6 +49,8 @@ public:
     };
 
     Line debug(std::string_view event) { return Line(*this, LogLevel::kDebug, event); }
+    /// A line that every level shows: what a person or a supervisor waits for.
+    Line announce(std::string_view event) { return Line(*this, LogLevel::kInfo, event, true); }
     Line info(std::string_view event) { return Line(*this, LogLevel::kInfo, event); }
     Line warn(std::string_view event) { return Line(*this, LogLevel::kWarn, event); }
     Line error(std::string_view event) { return Line(*this, LogLevel::kError, event); }

@@ -71,7 +71,10 @@ ChunkedReader::Status ChunkedReader::step(char c) noexcept {
             if (c == '\r') return go(State::kEndLf);
             if (!is(c, kToken) || ++trailer_fields_ > kTrailerFieldsMax) return Status::kBad;
             ++trailer_bytes_;
-            return go(State::kTrailer);
+            return go(State::kTrailerName);
+        case State::kTrailerName:
+            if (c == ':') return go(State::kTrailer);
+            return is(c, kToken) && ++trailer_bytes_ <= kTrailerBytesMax ? Status::kNeedMore : Status::kBad;
         case State::kTrailer:
             if (c == '\r') return go(State::kTrailerLf);
             return is(c, kValue) && ++trailer_bytes_ <= kTrailerBytesMax ? Status::kNeedMore : Status::kBad;

@@ -32,6 +32,7 @@ private:
         kDataCr,
         kDataLf,
         kTrailerStart,
+        kTrailerName,
         kTrailer,
         kTrailerLf,
         kEndLf,

@@ -69,6 +69,7 @@ core::Awaitable<Connection::Next> Connection::serve_one() {
     if (!sound) co_return Next::kClose;
 
     co_await handle(std::move(request));
+    served_ = true;
     if (lost_) co_return Next::kClose;
     if (answer_ == Answer::kStream) co_return Next::kClose; // never finished: a cut, which the client must see as one
     auto const sent = co_await drain_output(limits_.unsent_bytes_max);
@@ -153,9 +154,11 @@ void Connection::on_timer() noexcept {
 void Connection::drain() noexcept {
     draining_ = true;
     keep_alive_ = false;
-    if (phase_ == Phase::kIdle && in_.empty()) {
-        timed_out_ = true;
-        readable_.set();
+    if (phase_ != Phase::kIdle || !in_.empty()) return;
+    if (served_) {
+        lost(); // nothing is under way in either direction
+    } else {
+        timer_.after(limits_.linger_timeout); // its first request may be on the wire
     }
 }
 

@@ -113,6 +113,7 @@ private:
     bool client_gone_ = false;
     bool timed_out_ = false;
     bool draining_ = false;
+    bool served_ = false;    // at least one request
     bool keep_alive_ = true; // of the current request
     bool http_1_0_ = false;
     bool head_request_ = false;

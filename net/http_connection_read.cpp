@@ -28,7 +28,7 @@ core::Awaitable<bool> Connection::read_head(RequestHead& head) {
             }
         }
         auto const had = in_.size();
-        if (draining_ && in_.empty()) co_return false;
+        if (draining_ && in_.empty() && served_) co_return false;
         auto const more = co_await fill();
         if (!more) {
             if (timed_out_ && !in_.empty()) refuse(408, "The request header did not arrive in time.");

@@ -15,33 +15,42 @@ namespace parley::net {
 namespace asio = boost::asio;
 using Acceptor = asio::basic_socket_acceptor<asio::ip::tcp, core::Executor>;
 
+namespace {
+
+core::Error cannot_listen(std::string const& host, std::uint16_t port, std::string const& why) {
+    return core::make_error(core::Errc::kInvalidValue,
+                            "cannot listen on " + host + " port " + std::to_string(port) + ": " + why);
+}
+
+core::Result<> bind(Acceptor& acceptor, std::string const& host, std::uint16_t port, bool shared) {
+    boost::system::error_code error;
+    auto const address = asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host, error);
+    if (error) return cannot_listen(host, port, "the host must be an address such as 127.0.0.1, 0.0.0.0 or ::");
+    asio::ip::tcp::endpoint const endpoint(address, port);
+    acceptor.open(endpoint.protocol(), error);
+    if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
+    int const on = 1;
+    if (!error && shared && ::setsockopt(acceptor.native_handle(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
+        error = {errno, boost::system::system_category()};
+    }
+    if (!error) acceptor.bind(endpoint, error);
+    if (error) return cannot_listen(host, port, error.message());
+    return {};
+}
+
+} // namespace
+
 class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
 public:
     Impl(Loop& loop, HttpHandler& handler, ServerLimits limits, TlsSource tls)
         : loop_(loop), handler_(handler), limits_(limits), tls_(std::move(tls)), acceptor_(loop.executor()) {}
 
     core::Result<std::uint16_t> listen(std::string const& host, std::uint16_t port) {
+        auto const bound = bind(acceptor_, host, port, true);
+        if (!bound) return bound.error();
         boost::system::error_code error;
-        auto const address = asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host, error);
-        auto const fault = [&](std::string_view what) {
-            return core::make_error(core::Errc::kInvalidValue, "cannot listen on " + host + " port " +
-                                                                   std::to_string(port) + ": " + std::string(what) +
-                                                                   error.message());
-        };
-        if (error) return fault("the host must be an address such as 127.0.0.1, 0.0.0.0 or ::; ");
-        asio::ip::tcp::endpoint const endpoint(address, port);
-        acceptor_.open(endpoint.protocol(), error);
-        if (error) return fault("");
-        int const on = 1;
-        acceptor_.set_option(asio::socket_base::reuse_address(true), error);
-        if (::setsockopt(acceptor_.native_handle(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
-            error = {errno, boost::system::system_category()};
-            return fault("");
-        }
-        acceptor_.bind(endpoint, error);
-        if (error) return fault("");
         acceptor_.listen(asio::socket_base::max_listen_connections, error);
-        if (error) return fault("");
+        if (error) return cannot_listen(host, port, error.message());
         return acceptor_.local_endpoint().port();
     }
 
@@ -93,8 +102,16 @@ public:
     }
 
     void drain() {
-        boost::system::error_code ignored;
-        acceptor_.close(ignored);
+        // Who connected before we closed the door is let in; closing it would reset them unheard.
+        boost::system::error_code error;
+        acceptor_.non_blocking(true, error);
+        while (!error) {
+            asio::ip::tcp::endpoint peer;
+            TcpSocket socket(loop_.executor());
+            acceptor_.accept(socket, peer, error);
+            if (!error) adopt(std::move(socket), peer);
+        }
+        acceptor_.close(error);
         for_each([](Connection& connection) { connection.drain(); });
     }
 
@@ -129,6 +146,12 @@ core::Result<std::uint16_t> HttpServer::listen(std::string const& host, std::uin
     return impl_->listen(host, port);
 }
 
+core::Result<> HttpServer::check_free(std::string const& host, std::uint16_t port) {
+    asio::io_context context;
+    Acceptor probe(context.get_executor());
+    return bind(probe, host, port, false);
+}
+
 void HttpServer::start() {
     asio::co_spawn(impl_->loop_.context(), impl_->accept(), asio::detached);
 }
@@ -139,7 +162,7 @@ void HttpServer::cut() {
     impl_->for_each([](Connection& connection) { connection.cut(); });
 }
 std::size_t HttpServer::connections() const noexcept {
-    return impl_->connections_.size();
+    return impl_->count_;
 }
 
 std::string_view status_text(int status) noexcept {

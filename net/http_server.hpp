@@ -111,6 +111,9 @@ public:
     HttpServer(HttpServer const&) = delete;
     HttpServer& operator=(HttpServer const&) = delete;
 
+    /// Errors: kInvalidValue when somebody listens there already, which SO_REUSEPORT would hide.
+    static core::Result<> check_free(std::string const& host, std::uint16_t port);
+
     /// Binds and listens; port 0 = any. Returns the port. Errors: kInvalidValue in plain words.
     core::Result<std::uint16_t> listen(std::string const& host, std::uint16_t port);
 

@@ -156,6 +156,13 @@ private:
             if (json.empty() || (json.back() != '}' && json.back() != ']')) return error_truncated();
             return error_unreadable("it is not valid JSON.", head_);
         }
+        // A whole answer says something or at least why it ended; what does neither is no answer of this API.
+        for (auto const& choice : chunk_.choices) {
+            auto const silent = choice.parts.begin == choice.parts.end && choice.calls.begin == choice.calls.end;
+            if (silent && choice.finish_reason.empty() && choice.error.empty()) {
+                return error_unreadable("a choice of it holds neither a message nor a finish_reason.", head_);
+            }
+        }
         auto const taken = take_chunk(json, events);
         return taken ? complete(events) : taken;
     }

@@ -1,5 +1,6 @@
 #include "providers/http_provider.hpp"
 
+#include "core/json.hpp"
 #include "providers/provider_error.hpp"
 #include "providers/session.hpp"
 
@@ -8,6 +9,7 @@ namespace {
 
 constexpr std::size_t kErrorBytesMax = 64 * 1024;
 constexpr std::size_t kEmbeddingsBytesMax = 64 * 1024 * 1024;
+constexpr std::size_t kEmbeddingsDepthMax = 16;
 constexpr core::MetricName kRequests{"parley_upstream_requests_total", "Requests sent to providers, by outcome.",
                                      core::MetricKind::kCounter};
 constexpr core::MetricName kFirstByte{"parley_upstream_first_byte_seconds",
@@ -93,7 +95,12 @@ public:
                                   std::string_view body_rest) const override {
         auto exchange = co_await post(session, context, dialect_->encode_embeddings(model, body_rest));
         if (!exchange) co_return exchange.error();
-        co_return co_await net::HttpClient::read_all(**exchange, kEmbeddingsBytesMax);
+        auto body = co_await net::HttpClient::read_all(**exchange, kEmbeddingsBytesMax);
+        if (!body) co_return body.error();
+        auto const sound = core::check_json(*body, kEmbeddingsDepthMax);
+        if (!sound || body->find("\"data\"") == std::string::npos)
+            co_return error_unreadable("It holds no embeddings.", *body);
+        co_return std::move(*body);
     }
 
 private:

@@ -5,6 +5,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 
 #include <sys/resource.h>
 
+#include "core/hash.hpp"
 #include "net/file_watch.hpp"
 #include "net/loop.hpp"
 #include "net/tls.hpp"
@@ -75,7 +77,7 @@ std::string hashes(agents::Catalogue const& catalogue) {
     std::string text;
     for (auto const& manifest : catalogue.manifests()) {
         if (!text.empty()) text += ' ';
-        text += manifest.path + "=" + manifest.sha256.substr(0, 12);
+        text += manifest.path + "=" + manifest.sha256;
     }
     return text;
 }
@@ -108,8 +110,7 @@ public:
         shared_.keys = policy::ApiKeys::from_list(settings_.api_keys.reveal());
         shared_.cors_origins = settings_.cors_origins;
         shared_.allow_anonymous_hosts = settings_.allow_anonymous;
-        shared_.requests_max =
-            settings_.requests_max == 0 ? 0 : (settings_.requests_max + settings_.threads - 1) / settings_.threads;
+        shared_.requests_max = settings_.requests_max;
         shared_.commit_stream_after = settings_.limits.heartbeat;
         shared_.version = version();
         shared_.store = "none: clients send the whole history";
@@ -140,6 +141,8 @@ public:
                 runner->tls = *tls;
         }
         port_ = settings_.port;
+        auto const free = net::HttpServer::check_free(settings_.host, port_);
+        if (!free) return free.error();
         for (auto& runner : loops_) {
             auto const port = runner->server.listen(settings_.host, port_);
             if (!port) return port.error();
@@ -150,18 +153,20 @@ public:
 
     int run(bool handle_signals) {
         std::signal(SIGPIPE, SIG_IGN);
+        if (handle_signals) { // before anybody can know that we are here
+            for (auto const signal : {SIGTERM, SIGINT, SIGHUP})
+                signals_.add(signal);
+            wait_for_signal();
+        }
+        watch_files();
+        if (files_changed()) reload("change since they were read");
+        log_listening();
         for (auto& runner : loops_) {
             auto& one = *runner;
             one.loop.post([&one] { one.server.start(); });
             one.thread = std::thread([&one] { one.loop.run(); });
         }
-        watch_files();
         auto const work = boost::asio::make_work_guard(control_);
-        if (handle_signals) {
-            for (auto const signal : {SIGTERM, SIGINT, SIGHUP})
-                signals_.add(signal);
-            wait_for_signal();
-        }
         control_.run();
         for (auto& runner : loops_)
             runner->loop.stop();
@@ -181,7 +186,7 @@ public:
         std::int64_t available = 0;
         for (auto const& agent : catalogue_->agents())
             available += agent.unavailable.empty() ? 1 : 0;
-        log_.info("listening")
+        log_.announce("listening")
             .add("address", fmt::format("{}:{}", shown, port_))
             .add("scheme", settings_.tls_certificate.empty() ? "http" : "https")
             .add("version", version())
@@ -252,6 +257,15 @@ private:
         metrics_.counter(kReloads, {{"outcome", fresh ? "accepted" : "refused"}}).add();
         std::lock_guard const lock(reload_mutex_);
         reload_state_ = std::move(state);
+    }
+
+    // Between reading the files and watching them somebody may have written.
+    bool files_changed() const {
+        auto const read = agents::disk_reader();
+        return std::ranges::any_of(catalogue_->manifests(), [&](agents::Manifest const& manifest) {
+            auto const now = read(manifest.path);
+            return !now || core::sha256_hex(*now) != manifest.sha256;
+        });
     }
 
     void reload_tls() {
@@ -396,7 +410,6 @@ agents::Catalogue const& App::catalogue() const noexcept {
     return impl_->catalogue();
 }
 int App::run(bool handle_signals) {
-    impl_->log_listening();
     return impl_->run(handle_signals);
 }
 void App::stop() {

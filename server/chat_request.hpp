@@ -19,8 +19,8 @@ namespace parley::server {
 
 struct RequestLimits {
     // A tool's JSON Schema starts at level 5 (body, tools, tool, function, parameters) and takes two levels per nested
-    // object, so this allows 29 of them; OpenAI allows 10. Deeper texts are attacks on recursive readers.
-    std::size_t depth_max = 64;
+    // object, so this allows 13 of them; OpenAI allows 10. Deeper texts are attacks on recursive readers.
+    std::size_t depth_max = 32;
     std::size_t messages_max = 100'000;
     std::size_t fields_max = 1'000; // on the top level, unknown ones included
     std::size_t tools_max = 1'024;

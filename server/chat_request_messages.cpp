@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/json.hpp"
+#include "net/address.hpp"
 #include "server/chat_request_parts.hpp"
 #include "server/chat_request_walk.hpp"
 
@@ -35,15 +36,33 @@ constexpr std::string_view kImageDetails[] = {"auto", "low", "high"};
 constexpr std::string_view kAudioFormats[] = {"wav", "mp3"};
 constexpr std::string_view kCallTypes[] = {"function", "custom"};
 
-// The model's server would fetch the URL, or read the file. Only the start of it is looked at: it may be 20 MB of data.
+// True for a URL whose host is an address that is not on the internet. Names are not looked up: nobody here fetches.
+bool points_inside(std::string_view url) {
+    auto authority = url.substr(url.find("//") + 2);
+    authority = authority.substr(0, authority.find_first_of("/?#\\"));
+    auto host = authority.substr(authority.rfind('@') + 1); // npos + 1 = 0: all of it
+    host = host.starts_with('[') ? host.substr(1, host.find(']') - 1) : host.substr(0, host.find(':'));
+    auto const kind = net::address_kind(host);
+    return kind == net::AddressKind::kLoopback || kind == net::AddressKind::kPrivate || host == "localhost" ||
+           host.ends_with(".localhost");
+}
+
+// The model's server would fetch the URL, or read the file, from where it stands: inside somebody's network. Only the
+// start of it is looked at: it may be 20 MB of data.
 Result<> check_url(Path const& path, std::string_view json) {
     if (!is_string(json)) return invalid_type(path, "a string", json);
-    constexpr std::size_t looked_at = 96; // room for a scheme whose every character is escaped
-    auto start = core::json_body_to_text(core::strip_quotes(json).substr(0, looked_at));
+    constexpr std::size_t looked_at = 2048; // a host behind it is refused, not guessed
+    auto const body = core::strip_quotes(json);
+    auto start = core::json_body_to_text(body.substr(0, looked_at));
     for (auto& c : start)
         c = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-    if (start.starts_with("data:") || start.starts_with("https://") || start.starts_with("http://")) return {};
-    return invalid_value(path, "expected a data: URL or an http(s) URL");
+    if (start.starts_with("data:")) return {};
+    if (!start.starts_with("https://") && !start.starts_with("http://")) {
+        return invalid_value(path, "expected a data: URL or an http(s) URL");
+    }
+    if (points_inside(start))
+        return invalid_value(path, "expected a host on the internet, not an address inside a network");
+    return {};
 }
 
 // `file_data` is a data: URL, or plain base64, which has no colon.

@@ -38,23 +38,27 @@ core::SteadyTime run_deadline(agents::AgentConfig const& agent, net::RequestHead
     return started + std::chrono::seconds(seconds);
 }
 
-// Counts a request for as long as it lives.
+// Counts a request for as long as it lives; refused() when there is no room for it.
 class Admitted {
 public:
-    Admitted(std::size_t& requests, core::Counter& gauge) : requests_(requests), gauge_(gauge) {
-        ++requests_;
+    Admitted(GatewayShared const& shared, core::Counter& gauge) : shared_(shared), gauge_(gauge) {
         gauge_.add(1);
+        if (shared_.requests_max == 0) return; // the shared counter is touched only where it is needed
+        refused_ = shared_.requests.fetch_add(1, std::memory_order_relaxed) >= shared_.requests_max;
     }
     ~Admitted() {
-        --requests_;
         gauge_.add(-1);
+        if (shared_.requests_max != 0) shared_.requests.fetch_sub(1, std::memory_order_relaxed);
     }
     Admitted(Admitted const&) = delete;
     Admitted& operator=(Admitted const&) = delete;
 
+    bool refused() const noexcept { return refused_; }
+
 private:
-    std::size_t& requests_;
+    GatewayShared const& shared_;
     core::Counter& gauge_;
+    bool refused_ = false;
 };
 
 net::Response stream_head() {
@@ -88,12 +92,12 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     auto turn = parsed->turn();
     auto const tools = agents::apply_client_tools(config, turn);
     if (!tools) co_return fail(exchange, state, tools.error());
-    if (shared_.requests_max != 0 && requests_ >= shared_.requests_max) {
+    Admitted const admitted(shared_, metrics_.in_flight);
+    if (admitted.refused()) {
         auto error = core::make_error(Errc::kOverloaded, "Too many requests are under way. Please try again shortly.");
         error.retry_after = std::chrono::seconds(1);
         co_return fail(exchange, state, error);
     }
-    Admitted const admitted(requests_, metrics_.in_flight);
 
     core::Context const context{exchange.cancellation(), run_deadline(config, request.head, request.started),
                                 state.request_id};
@@ -123,6 +127,12 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     }
 }
 
+void Gateway::mark_first_token(RequestState& state) {
+    if (state.first_token) return;
+    state.first_token = steady_clock::now();
+    metrics_.first_token.observe_seconds(std::chrono::duration<double>(*state.first_token - state.started).count());
+}
+
 core::Awaitable<void> Gateway::stream_run(agents::Run& run, ChatReplyHead head, net::Exchange& exchange,
                                           RequestState& state) {
     ChatStreamWriter writer(std::move(head));
@@ -144,11 +154,7 @@ core::Awaitable<void> Gateway::stream_run(agents::Run& run, ChatReplyHead head, 
         out.clear();
         auto const more = co_await run.next(events);
         commit.never();
-        if (!events.empty() && !state.first_token) {
-            state.first_token = steady_clock::now();
-            metrics_.first_token.observe_seconds(
-                std::chrono::duration<double>(*state.first_token - state.started).count());
-        }
+        if (!events.empty()) mark_first_token(state);
         if (!more && !exchange.stream_started() && events.empty()) {
             co_return fail(exchange, state, Gateway::told_error(more.error(), exchange));
         }
@@ -156,8 +162,7 @@ core::Awaitable<void> Gateway::stream_run(agents::Run& run, ChatReplyHead head, 
         writer.write(events, out);
         if (!more) {
             auto const error = Gateway::told_error(more.error(), exchange);
-            state.error_code = core::code_name(error.code);
-            state.error_detail = error.detail.empty() ? error.message : error.detail;
+            note(state, error);
             writer.fail(error, out);
         } else if (!*more) {
             writer.finish(out);
@@ -183,6 +188,7 @@ core::Awaitable<void> Gateway::collect_run(agents::Run& run, ChatReplyHead head,
         events.clear();
         auto const more = co_await run.next(events);
         if (!more) co_return fail(exchange, state, Gateway::told_error(more.error(), exchange));
+        if (!events.empty()) mark_first_token(state);
         writer.write(events);
         reading = *more;
     }

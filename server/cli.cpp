@@ -151,6 +151,10 @@ int validate(Flags const& flags, bool as_json) {
         if (!agent.unavailable.empty())
             fmt::print("agent '{}' is unavailable: {}\n", agent.agent_id, agent.unavailable);
     }
+    for (auto const& server : loaded.config->mcp_servers) {
+        if (!server.unavailable.empty())
+            fmt::print("MCP server '{}' is unavailable: {}\n", server.label, server.unavailable);
+    }
     fmt::print("{} is valid: {} agents, {} providers, {} MCP servers.\n", settings.config_path,
                loaded.config->agents.size(), loaded.config->providers.size(), loaded.config->mcp_servers.size());
     return kExitOk;

@@ -36,6 +36,19 @@ core::Result<EmbeddingsRequest> parse_embeddings_request(std::string const& body
     if (!input->is_string() && !input->is_array()) {
         return wrong(core::Errc::kInvalidType, "Invalid type for 'input': expected a string or an array.", "input");
     }
+    if (input->is_array() && input->get_array().empty()) {
+        return wrong(core::Errc::kInvalidValue, "Invalid 'input': expected at least one text.", "input");
+    }
+    auto const* const format = object->if_contains("encoding_format");
+    if (format && !format->is_null() && *format != "float" && *format != "base64") {
+        return wrong(core::Errc::kInvalidValue, "Invalid 'encoding_format': expected 'float' or 'base64'.",
+                     "encoding_format");
+    }
+    auto const* const dimensions = object->if_contains("dimensions");
+    if (dimensions && !dimensions->is_null() && (!dimensions->is_int64() || dimensions->get_int64() < 1)) {
+        return wrong(core::Errc::kInvalidValue, "Invalid 'dimensions': expected a whole number of at least 1.",
+                     "dimensions");
+    }
     EmbeddingsRequest request;
     request.model.assign(model->get_string().data(), model->get_string().size());
     for (auto const& member : *object) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/json.hpp"
+#include "net/address.hpp"
 #include "net/url.hpp"
 #include "server/api_error.hpp"
 #include "server/pages.hpp"
@@ -38,9 +39,10 @@ bool is_plain_id(std::string_view id) noexcept {
 }
 
 bool is_loopback_host(std::string_view host) noexcept {
-    if (host.starts_with("[::1]")) return true;
-    auto const name = host.substr(0, host.find(':'));
-    return name == "localhost" || name.ends_with(".localhost") || name.starts_with("127.");
+    auto name = host.substr(0, host.find(':'));
+    if (host.starts_with('[')) name = host.substr(1, host.find(']') - 1);
+    if (name == "localhost" || name.ends_with(".localhost")) return true;
+    return net::address_kind(name) == net::AddressKind::kLoopback;
 }
 
 std::string_view origin_host(std::string_view origin) noexcept {
@@ -60,6 +62,24 @@ bool is_json(std::string_view content_type) noexcept {
     auto name = content_type.substr(charset + 8);
     if (name.starts_with('"')) name.remove_prefix(1);
     return name.size() >= 5 && net::field_is(name.substr(0, 5), "utf-8");
+}
+
+// Errors whose message is ours alone. Others may quote a provider, which may quote a prompt.
+bool is_in_our_words(Errc code) noexcept {
+    switch (code) {
+        case Errc::kUpstreamUnavailable:
+        case Errc::kUpstreamTimeout:
+        case Errc::kUpstreamTls:
+        case Errc::kUpstreamTruncated:
+        case Errc::kAgentUnavailable:
+        case Errc::kOverloaded:
+        case Errc::kDraining:
+        case Errc::kDeadlineExceeded:
+        case Errc::kInternal:
+            return true;
+        default:
+            return false;
+    }
 }
 
 Errc errc_of(int status) noexcept {
@@ -195,13 +215,20 @@ std::optional<core::Error> Gateway::check_key(net::RequestHead const& head, net:
 }
 
 // Without keys anything that reaches the socket is let in, so a web page in the user's browser must be kept out: it
-// shows itself by its Origin, and a rebound DNS name by its Host.
+// shows itself by its Origin, or, under a DNS name rebound to this machine, by its Host.
 std::optional<core::Error> Gateway::check_origin(net::RequestHead const& head) const {
+    if (!shared_.keys.empty() || shared_.allow_anonymous_hosts) return std::nullopt;
     auto const origin = head.get("origin");
-    if (origin.empty() || !shared_.keys.empty() || shared_.allow_anonymous_hosts) return std::nullopt;
-    if (origin_allowed(origin, head.get("host"))) return std::nullopt;
-    return core::make_error(Errc::kPermissionDenied,
-                            "This page's origin may not use Parley. List it in PARLEY_CORS_ORIGINS to allow it.");
+    auto const host = head.get("host");
+    if (!origin.empty() && !origin_allowed(origin, host)) {
+        return core::make_error(Errc::kPermissionDenied,
+                                "This page's origin may not use Parley. List it in PARLEY_CORS_ORIGINS to allow it.");
+    }
+    if (host.empty() || is_loopback_host(host)) return std::nullopt;
+    return core::make_error(
+        Errc::kPermissionDenied,
+        "Without API keys Parley answers only to names of this machine, such as localhost. Set PARLEY_API_KEYS, or "
+        "start it with --allow-anonymous.");
 }
 
 bool Gateway::origin_allowed(std::string_view origin, std::string_view host) const {
@@ -298,7 +325,7 @@ net::Response Gateway::refuse(int status, std::string_view reason) {
     state.request_id = loop_.ids().make("req_");
     state.status = status;
     state.started = steady_clock::now();
-    state.error_detail = reason;
+    state.error_reason = reason;
     decorate(response, state);
     log(state, false);
     return response;
@@ -316,10 +343,15 @@ void Gateway::answer(net::Exchange& exchange, RequestState& state, net::Response
     exchange.respond(std::move(response));
 }
 
-void Gateway::fail(net::Exchange& exchange, RequestState& state, core::Error const& error) {
-    auto api = to_api_error(error);
+void Gateway::note(RequestState& state, core::Error const& error) {
     state.error_code = core::code_name(error.code);
     state.error_detail = error.detail;
+    if (is_in_our_words(error.code)) state.error_reason = error.message;
+}
+
+void Gateway::fail(net::Exchange& exchange, RequestState& state, core::Error const& error) {
+    auto api = to_api_error(error);
+    note(state, error);
     net::Response response{api.status, std::move(api.body), "application/json", std::move(api.headers), false};
     answer(exchange, state, std::move(response));
 }
@@ -362,7 +394,9 @@ void Gateway::log(RequestState const& state, bool client_gone) {
         line.add_ms("ttft_ms", std::chrono::duration<double, std::milli>(*state.first_token - state.started).count());
     line.add_ms("duration_ms", duration * 1000);
     if (!state.error_code.empty()) line.add("error", state.error_code);
-    if (!state.error_detail.empty()) line.add("detail", state.error_detail);
+    if (!state.error_reason.empty()) line.add("reason", state.error_reason);
+    if (!state.error_detail.empty() && loop_.log().enabled(core::LogLevel::kDebug))
+        line.add("detail", state.error_detail);
     if (client_gone) line.add("client", "gone");
     if (!state.principal.empty()) line.add("principal", state.principal);
     if (!state.peer.empty()) line.add("peer", state.peer);

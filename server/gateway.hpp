@@ -33,8 +33,9 @@ struct ReloadState {
 struct GatewayShared {
     policy::ApiKeys keys;
     std::vector<std::string> cors_origins;
-    bool allow_anonymous_hosts = false; // anonymous access was asked for on purpose: Host is not checked
-    std::size_t requests_max = 0;       // chat requests under way per loop; 0 = no limit
+    bool allow_anonymous_hosts = false;           // anonymous access was asked for on purpose: Host is not checked
+    std::size_t requests_max = 0;                 // chat requests under way in all loops; 0 = no limit
+    mutable std::atomic<std::size_t> requests{0}; // counted only where there is a limit
     std::chrono::milliseconds commit_stream_after{15'000}; // silence before a stream's head is sent all the same
     std::string version;
     std::string store; // what keeps conversations, in words
@@ -57,7 +58,8 @@ struct RequestState {
     std::string agent;
     std::string answered_by;
     std::string error_code;
-    std::string error_detail;
+    std::string error_reason; // in our own words: safe to log
+    std::string error_detail; // may quote a provider, and so a prompt: only when asked for
     core::SteadyTime started;
     std::optional<core::SteadyTime> first_token;
     std::optional<chat::Usage> usage;
@@ -90,6 +92,8 @@ private:
     /// What the client is told of an error: a cancelled run of a client that is still there was cut by a shutdown.
     static core::Error told_error(core::Error error, net::Exchange const& exchange);
 
+    void mark_first_token(RequestState& state);
+    static void note(RequestState& state, core::Error const& error);
     void answer(net::Exchange& exchange, RequestState& state, net::Response response);
     void fail(net::Exchange& exchange, RequestState& state, core::Error const& error);
     void decorate(net::Response& response, RequestState const& state) const;
@@ -125,7 +129,6 @@ private:
     providers::Session& session_;
     GatewayShared const& shared_;
     std::shared_ptr<agents::Catalogue const> catalogue_;
-    std::size_t requests_ = 0; // chat requests under way
     Metrics metrics_;
 };
 

@@ -1,10 +1,14 @@
 // The command line. Flags beat the environment, which beats .env, which beats the defaults.
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <string_view>
+#include <vector>
 
+#include "core/nearest.hpp"
 #include "server/app.hpp"
 #include "server/cli.hpp"
 
@@ -25,6 +29,26 @@ void add_run_flags(CLI::App& command, Flags& flags) {
         ->check(CLI::IsMember({"text", "json"}));
 }
 
+bool is_command(CLI::App const& cli, std::string const& word) {
+    auto const commands = cli.get_subcommands([](CLI::App const*) { return true; });
+    return std::any_of(commands.begin(), commands.end(), [&](CLI::App const* one) { return one->get_name() == word; });
+}
+
+int unknown_command(CLI::App const& cli, std::string const& word) {
+    std::vector<std::string> names;
+    for (auto const* const one : cli.get_subcommands([](CLI::App const*) { return true; }))
+        names.push_back(one->get_name());
+    std::vector<std::string_view> const views(names.begin(), names.end());
+    auto const meant = parley::core::nearest(word, views);
+    std::string text = "parley: there is no command '" + word + "'";
+    if (meant) text += "; did you mean '" + std::string(*meant) + "'?";
+    text += "\nCommands:";
+    for (auto const& name : names)
+        text += " " + name;
+    std::fprintf(stderr, "%s (parley --help tells more)\n", text.c_str());
+    return parley::server::kExitUsage;
+}
+
 } // namespace
 
 int main(int argc, char** argv) try {
@@ -41,7 +65,8 @@ int main(int argc, char** argv) try {
     cli.footer(
         "Settings come from flags, then the environment, then .env, then defaults.\n"
         "Exit codes: 0 fine, 1 the configuration or the command failed, 2 wrong usage.");
-    cli.require_subcommand(1);
+    cli.set_version_flag("--version", "parley " + std::string(parley::server::version()));
+    cli.require_subcommand(0, 1);
     Flags flags;
     auto as_json = false;
     parley::server::ChatOptions chat;
@@ -75,6 +100,11 @@ int main(int argc, char** argv) try {
     auto* const version = cli.add_subcommand("version", "Print the version");
     version->add_flag("--json", as_json, "for programs");
 
+    if (argc < 2) {
+        std::fputs(cli.help().c_str(), stderr);
+        return parley::server::kExitUsage;
+    }
+    if (argv[1][0] != '-' && !is_command(cli, argv[1])) return unknown_command(cli, argv[1]);
     try {
         cli.parse(argc, argv);
     } catch (CLI::ParseError const& error) {

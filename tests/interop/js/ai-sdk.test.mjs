@@ -48,7 +48,8 @@ test('tools, several steps', async () => {
   const number = { type: 'number' };
   const inputSchema = jsonSchema({ type: 'object', properties: { a: number, b: number } });
   const add = tool({ description: 'adds', inputSchema, execute: async ({ a, b }) => `sum=${a + b}` });
-  const asked = { model: parley('demo'), prompt: '/call add {"a":20,"b":22}', tools: { add }, stopWhen: stepCountIs(3) };
+  const prompt = '/call add {"a":20,"b":22}';
+  const asked = { model: parley('demo'), prompt, tools: { add }, stopWhen: stepCountIs(3) };
   const answer = await generateText({ ...asked, maxRetries: 0 });
   assert.match(answer.text, /sum=42/);
   const all = await parts(streamText({ ...asked, ...quiet }));

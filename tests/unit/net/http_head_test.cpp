@@ -1,12 +1,13 @@
 // The gate, row by row: what is let in, and what is refused with which status (facts of RFC 9112, the smuggling
 // battery, limits).
-#include "net/http_chunked.hpp"
 #include "net/http_head.hpp"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
+
+#include "net/http_chunked.hpp"
 
 namespace parley::net {
 namespace {

@@ -131,7 +131,7 @@ TEST(ChatRequest, RefusesWhatIsNotOneJsonObject) {
         {"\xEF\xBB\xBF{}",
          "Could not parse the JSON body: a byte order mark is not allowed at byte 0 (line 1, column 1)."},
         {R"({"model":"a","mod\u0065l":"b"})", "Could not parse the JSON body: the key 'model' occurs more than once."},
-        {deep, "Could not parse the JSON body: more than 64 levels of nesting at byte 64 (line 1, column 65)."},
+        {deep, "Could not parse the JSON body: more than 32 levels of nesting at byte 32 (line 1, column 33)."},
     };
     for (auto const& row : rows) {
         auto const error = error_of(row.body);
@@ -160,7 +160,7 @@ TEST(ChatRequest, RefusesWhatIsNotOneJsonObject) {
             text += "}";
         return with(text + "}}]");
     };
-    EXPECT_EQ(fault_of(nested(60)), "");
+    EXPECT_EQ(fault_of(nested(28)), "");
     EXPECT_EQ(error_of(nested(61)).code, Errc::kInvalidJson);
 }
 

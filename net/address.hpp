@@ -1,0 +1,19 @@
+// What kind of place an address names. For hosts that come from outside, before anybody connects to them.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace parley::net {
+
+enum class AddressKind : std::uint8_t {
+    kNone,     // a name, or nothing
+    kPublic,   // routed on the internet
+    kLoopback, // this machine
+    kPrivate,  // private, link-local (cloud metadata), carrier-grade NAT, multicast, reserved, and their IPv6 wrappings
+};
+
+/// Reads IPv4 and IPv6 as resolvers do: also 127.1, 0x7f000001 and 2130706433. No brackets, no port.
+AddressKind address_kind(std::string_view host) noexcept;
+
+} // namespace parley::net
