@@ -5,6 +5,11 @@
 #include <utility>
 
 namespace parley::net {
+namespace {
+
+constexpr std::chrono::milliseconds kFirstRequestGrace{500}; // for who connected just before a drain
+
+} // namespace
 Connection::Connection(Loop& loop, HttpHandler& handler, ServerLimits const& limits, std::unique_ptr<Stream> stream,
                        std::string peer, bool tls)
     : loop_(loop),
@@ -158,7 +163,7 @@ void Connection::drain() noexcept {
     if (served_) {
         lost(); // nothing is under way in either direction
     } else {
-        timer_.after(limits_.linger_timeout); // its first request may be on the wire
+        timer_.after(kFirstRequestGrace); // it may be on the wire
     }
 }
 
@@ -180,6 +185,11 @@ core::Awaitable<void> Connection::close() {
     }
     co_await drain_output(0);
     if (lost_) co_return;
+    if (answer_ == Answer::kNone) { // idle: there is no last answer to protect
+        stream_->shutdown_send();
+        lost();
+        co_return;
+    }
     set_timer(Phase::kClosing, limits_.linger_timeout);
     timed_out_ = false;
     stream_->shutdown_send();

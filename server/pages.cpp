@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "embedded/web.hpp"
+#include "server/api_error.hpp"
 
 namespace parley::server {
 namespace {
@@ -158,7 +159,10 @@ net::Response health_page(agents::Catalogue const& catalogue, GatewayShared cons
 }
 
 net::Response ready_page(GatewayShared const& shared) {
-    if (shared.draining.load(std::memory_order_relaxed)) return as_json({{"status", "draining"}}, 503);
+    if (shared.draining.load(std::memory_order_relaxed)) {
+        auto api = to_api_error(core::make_error(core::Errc::kDraining, "Parley is shutting down."));
+        return {503, std::move(api.body), "application/json", std::move(api.headers)};
+    }
     return as_json({{"status", "ready"}});
 }
 

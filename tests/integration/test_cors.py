@@ -112,3 +112,17 @@ def test_without_keys_the_gateways_own_page_may_ask(closed: Gateway) -> None:
 def test_options_without_origin(gateway: Gateway) -> None:
     answer = call(gateway, "OPTIONS", "/v1/chat/completions", key=None)
     assert answer.status in (204, 405) and "POST" in answer.header("allow")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.evil.example:8000", "169.254.169.254"])
+def test_a_rebound_name_is_refused_without_keys(closed: Gateway, gateway: Gateway, host: str) -> None:
+    """A page under a name that was rebound to this machine sends that name as Host, and on GET no Origin."""
+    for method, path in (("GET", "/v1/models"), ("GET", "/health"), ("POST", "/v1/chat/completions")):
+        answer = call(closed, method, path, headers={"Host": host}, key=None)
+        assert answer.status == 403 and "PARLEY_API_KEYS" in answer.error["message"]
+    assert call(gateway, "GET", "/v1/models", headers={"Host": host}).status == 200, "with keys, names are free"
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:1", "[::1]:8000", "parley.localhost"])
+def test_names_of_this_machine_are_answered_without_keys(closed: Gateway, host: str) -> None:
+    assert call(closed, "GET", "/v1/models", headers={"Host": host}, key=None).status == 200

@@ -638,6 +638,7 @@ def impatient(start_module_gateway) -> Gateway:
     return start_module_gateway(
         config(demo_agent()),
         env={"PARLEY_HEADER_TIMEOUT_MS": limit, "PARLEY_BODY_TIMEOUT_MS": limit, "PARLEY_IDLE_TIMEOUT_MS": limit},
+        keys=(KEY,),
     )
 
 
