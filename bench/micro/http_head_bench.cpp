@@ -1,10 +1,10 @@
 // What reading an HTTP head costs: our gate, and Beast's parser behind it (docs/decisions/0002-http-head.md).
-#include <benchmark/benchmark.h>
-
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 
 #include <string>
+
+#include <benchmark/benchmark.h>
 
 #include "net/http_head.hpp"
 
@@ -12,10 +12,14 @@ namespace {
 
 // What openai-node sends.
 std::string const kRequest =
-    "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nAccept: application/json\r\nContent-Type: application/json\r\n"
-    "User-Agent: OpenAI/JS 7.55.0\r\nX-Stainless-Retry-Count: 0\r\nX-Stainless-Lang: js\r\nX-Stainless-Package-Version: 7.55.0\r\n"
-    "X-Stainless-OS: Linux\r\nX-Stainless-Arch: x64\r\nX-Stainless-Runtime: node\r\nX-Stainless-Runtime-Version: v22.0.0\r\n"
-    "Authorization: Bearer sk-0123456789abcdef0123456789abcdef\r\nContent-Length: 312\r\nConnection: keep-alive\r\n\r\n";
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nAccept: application/json\r\nContent-Type: "
+    "application/json\r\n"
+    "User-Agent: OpenAI/JS 7.55.0\r\nX-Stainless-Retry-Count: 0\r\nX-Stainless-Lang: "
+    "js\r\nX-Stainless-Package-Version: 7.55.0\r\n"
+    "X-Stainless-OS: Linux\r\nX-Stainless-Arch: x64\r\nX-Stainless-Runtime: node\r\nX-Stainless-Runtime-Version: "
+    "v22.0.0\r\n"
+    "Authorization: Bearer sk-0123456789abcdef0123456789abcdef\r\nContent-Length: 312\r\nConnection: "
+    "keep-alive\r\n\r\n";
 
 void gate(benchmark::State& state) {
     parley::net::RequestHead head;
