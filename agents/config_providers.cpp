@@ -42,7 +42,7 @@ std::string lower(std::string_view text) {
 ProviderTimeouts default_timeouts(ProviderType const& type) noexcept {
     ProviderTimeouts timeouts;
     // Loading a local model can take minutes before the first byte.
-    if (type.name == "ollama") timeouts.first_byte = std::chrono::milliseconds(300'000);
+    if (type.name == "ollama") timeouts.first_byte = std::chrono::milliseconds(600'000);
     return timeouts;
 }
 

@@ -24,7 +24,7 @@ struct ProviderOptions {
     };
     struct Timeouts {
         std::chrono::milliseconds connect{5'000};
-        std::chrono::milliseconds first_byte{120'000};
+        std::chrono::milliseconds first_byte{300'000};
         std::chrono::milliseconds idle{60'000};
         std::chrono::milliseconds total{600'000};
     };

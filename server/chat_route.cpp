@@ -21,8 +21,6 @@ using core::Errc;
 using std::chrono::steady_clock;
 
 constexpr std::string_view kHeartbeat = ": keep-alive\n\n";
-constexpr core::MetricName kFallbacks{"parley_fallbacks_total", "Model calls that a fallback took over, by agent.",
-                                      core::MetricKind::kCounter};
 
 // The SDKs say how long they will wait (X-Stainless-Timeout, seconds): a run need not outlive that.
 core::SteadyTime run_deadline(agents::AgentConfig const& agent, net::RequestHead const& head,
@@ -117,7 +115,7 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     state.answered_by = run.answered_by().agent_id;
     state.usage = run.usage();
     for (auto const& error : run.overcome()) {
-        loop_.metrics().counter(kFallbacks, {{"agent", config.agent_id}}).add();
+        metrics_.count_fallback(config.agent_id);
         loop_.log()
             .warn("fallback")
             .add("request_id", state.request_id)

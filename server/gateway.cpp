@@ -16,22 +16,6 @@ namespace {
 using core::Errc;
 using std::chrono::steady_clock;
 
-constexpr core::MetricName kHttpRequests{"parley_http_requests_total", "Requests answered, by route and status.",
-                                         core::MetricKind::kCounter};
-constexpr core::MetricName kHttpSeconds{
-    "parley_http_request_seconds", "From a request's head to the end of its answer.", core::MetricKind::kHistogram};
-constexpr core::MetricName kAbandoned{"parley_http_abandoned_total",
-                                      "Requests whose client left before the answer was whole.",
-                                      core::MetricKind::kCounter};
-constexpr core::MetricName kInFlight{"parley_chat_requests", "Chat requests now under way.", core::MetricKind::kGauge};
-constexpr core::MetricName kFirstToken{"parley_first_token_seconds",
-                                       "From a request's head to the first event of its answer.",
-                                       core::MetricKind::kHistogram};
-constexpr core::MetricName kStreams{"parley_streams_total", "Streamed answers, by how they ended.",
-                                    core::MetricKind::kCounter};
-constexpr core::MetricName kRequestTokens{"parley_tokens_total", "Tokens that providers reported, by agent and kind.",
-                                          core::MetricKind::kCounter};
-
 // Goes out on every answer, so it must be plain: visible ASCII, bounded.
 bool is_plain_id(std::string_view id) noexcept {
     if (id.empty() || id.size() > 128) return false;
@@ -103,70 +87,17 @@ Gateway::Gateway(net::Loop& loop, providers::Session& session, GatewayShared con
                  std::shared_ptr<agents::Catalogue const> catalogue)
     : loop_(loop), session_(session), shared_(shared), catalogue_(std::move(catalogue)), metrics_(loop.metrics()) {}
 
-Gateway::Metrics::Metrics(core::MetricSet& set)
-    : routes(all_routes().size() + 1),
-      in_flight(set.counter(kInFlight)),
-      first_token(set.histogram(kFirstToken)),
-      streams_complete(set.counter(kStreams, {{"end", "complete"}})),
-      streams_failed(set.counter(kStreams, {{"end", "error"}})),
-      streams_abandoned(set.counter(kStreams, {{"end", "abandoned"}})),
-      abandoned(set.counter(kAbandoned)) {}
-
-void Gateway::count(RequestState const& state, double seconds, bool client_gone) {
-    auto const known = state.route < all_routes().size();
-    auto& route = metrics_.routes[known ? state.route : all_routes().size()];
-    auto const name = std::string(known ? all_routes()[state.route].path : "none");
-    auto& statuses = route.by_status;
-    auto found =
-        std::find_if(statuses.begin(), statuses.end(), [&](auto const& one) { return one.first == state.status; });
-    if (found == statuses.end()) {
-        auto& made =
-            loop_.metrics().counter(kHttpRequests, {{"route", name}, {"status", std::to_string(state.status)}});
-        found = statuses.insert(statuses.end(), {state.status, &made});
-    }
-    found->second->add();
-    if (!route.seconds) route.seconds = &loop_.metrics().histogram(kHttpSeconds, {{"route", name}});
-    route.seconds->observe_seconds(seconds);
-    if (client_gone) metrics_.abandoned.add();
-    if (!state.usage) return;
-    auto& tokens = metrics_.tokens[state.agent];
-    if (!tokens.prompt) {
-        tokens.prompt = &loop_.metrics().counter(kRequestTokens, {{"agent", state.agent}, {"kind", "prompt"}});
-        tokens.completion = &loop_.metrics().counter(kRequestTokens, {{"agent", state.agent}, {"kind", "completion"}});
-    }
-    tokens.prompt->add(state.usage->prompt_tokens);
-    tokens.completion->add(state.usage->completion_tokens);
-}
-
 std::optional<net::Response> Gateway::admit(net::RequestHead const& head, net::Ticket& ticket) {
     auto const given = head.get("x-request-id");
     ticket.request_id = is_plain_id(given) ? std::string(given) : loop_.ids().make("req_");
 
-    RequestState state;
-    state.request_id = ticket.request_id;
-    state.started = steady_clock::now();
-    state.method = head.method;
-    state.path = head.path;
     auto const refused = [&](core::Error const& error, std::string_view allow = {}) {
-        auto api = to_api_error(error);
-        net::Response response{api.status, std::move(api.body), "application/json", std::move(api.headers), false};
-        if (!allow.empty()) response.headers.emplace_back("allow", allow);
-        state.status = api.status;
-        state.error_code = core::code_name(error.code);
-        auto const origin = head.get("origin");
-        if (!origin.empty() && origin_allowed(origin, head.get("host"))) state.origin = origin;
-        decorate(response, state);
-        log(state, false);
-        return std::optional(std::move(response));
+        return std::optional(refusal(head, ticket, error, allow));
     };
-
     auto const match = match_route(head.method, head.path);
     if (auto const error = check_origin(head)) return refused(*error);
     if (head.method == "OPTIONS" && (match.path_known || head.path == "*")) {
-        auto response = preflight(head, match);
-        state.status = response.status;
-        decorate(response, state);
-        return response;
+        return preflight(head, match, ticket);
     }
     if (!match.path_known) {
         return refused(core::make_error(Errc::kUnknownUrl, "Unknown request URL: " + std::string(head.method) + " " +
@@ -190,6 +121,25 @@ std::optional<net::Response> Gateway::admit(net::RequestHead const& head, net::T
             core::make_error(Errc::kUnsupportedMediaType, "Send the body as Content-Type: application/json (UTF-8)."));
     }
     return std::nullopt;
+}
+
+net::Response Gateway::refusal(net::RequestHead const& head, net::Ticket const& ticket, core::Error const& error,
+                               std::string_view allow) {
+    RequestState state;
+    state.request_id = ticket.request_id;
+    state.started = steady_clock::now();
+    state.method = head.method;
+    state.path = head.path;
+    auto api = to_api_error(error);
+    state.status = api.status;
+    note(state, error);
+    auto const origin = head.get("origin");
+    if (!origin.empty() && origin_allowed(origin, head.get("host"))) state.origin = origin;
+    net::Response response{api.status, std::move(api.body), "application/json", std::move(api.headers), false};
+    if (!allow.empty()) response.headers.emplace_back("allow", allow);
+    decorate(response, state);
+    log(state, false);
+    return response;
 }
 
 std::optional<core::Error> Gateway::check_key(net::RequestHead const& head, net::Ticket& ticket) const {
@@ -237,15 +187,18 @@ bool Gateway::origin_allowed(std::string_view origin, std::string_view host) con
     return origin_host(origin) == host && (is_loopback_host(host) || !shared_.keys.empty());
 }
 
-net::Response Gateway::preflight(net::RequestHead const& head, Match const& match) const {
-    net::Response response{204, {}, "", {}, false};
+net::Response Gateway::preflight(net::RequestHead const& head, Match const& match, net::Ticket const& ticket) const {
+    net::Response response{204, {}, "", {{"x-request-id", ticket.request_id}}, false};
     auto const origin = head.get("origin");
     if (!origin.empty() && origin_allowed(origin, head.get("host"))) {
-        response.headers = {{"access-control-allow-origin", std::string(origin)},
-                            {"access-control-allow-methods", std::string(match.allow)},
-                            {"access-control-allow-headers", std::string(head.get("access-control-request-headers"))},
-                            {"access-control-max-age", "600"},
-                            {"vary", "origin"}};
+        auto const add = [&response](char const* name, std::string_view value) {
+            response.headers.emplace_back(name, value);
+        };
+        add("access-control-allow-origin", origin);
+        add("access-control-allow-methods", match.allow);
+        add("access-control-allow-headers", head.get("access-control-request-headers"));
+        add("access-control-max-age", "600");
+        add("vary", "origin");
     }
     response.headers.emplace_back("allow", match.allow.empty() ? "GET, HEAD, POST, OPTIONS" : std::string(match.allow));
     return response;
@@ -372,7 +325,7 @@ void Gateway::decorate(net::Response& response, RequestState const& state) const
 void Gateway::log(RequestState const& state, bool client_gone) {
     auto const now = steady_clock::now();
     auto const duration = std::chrono::duration<double>(now - state.started).count();
-    count(state, duration, client_gone);
+    metrics_.count(state, duration, client_gone);
     auto const quiet = state.status < 400 && state.agent.empty(); // probes and pages
     auto const level = state.status >= 500   ? core::LogLevel::kError
                        : state.status >= 400 ? core::LogLevel::kWarn

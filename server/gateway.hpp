@@ -19,6 +19,8 @@
 #include "net/http_server.hpp"
 #include "policy/api_keys.hpp"
 #include "server/chat_writer.hpp"
+#include "server/gateway_metrics.hpp"
+#include "server/request_state.hpp"
 #include "server/routes.hpp"
 
 namespace parley::server {
@@ -42,30 +44,6 @@ struct GatewayShared {
     std::atomic<bool> draining{false};
     std::function<std::string()> metrics_page;                        // all loops summed up; any thread
     std::function<std::shared_ptr<ReloadState const>()> reload_state; // any thread
-};
-
-inline constexpr std::size_t kNoRoute = static_cast<std::size_t>(-1);
-
-/// What is known of a request so far: for the answer's headers and for the log line.
-struct RequestState {
-    std::string request_id;
-    std::string origin;           // a browser page that may read the answer; empty = none
-    std::size_t route = kNoRoute; // index into all_routes()
-    std::string method;
-    std::string path;
-    std::string peer;
-    std::string principal;
-    std::string agent;
-    std::string answered_by;
-    std::string error_code;
-    std::string error_reason; // in our own words: safe to log
-    std::string error_detail; // may quote a provider, and so a prompt: only when asked for
-    core::SteadyTime started;
-    std::optional<core::SteadyTime> first_token;
-    std::optional<chat::Usage> usage;
-    std::size_t attempts = 0;
-    int status = 0;
-    bool stream = false;
 };
 
 class Gateway final : public net::HttpHandler {
@@ -100,36 +78,16 @@ private:
     std::optional<core::Error> check_key(net::RequestHead const& head, net::Ticket& ticket) const;
     std::optional<core::Error> check_origin(net::RequestHead const& head) const;
     bool origin_allowed(std::string_view origin, std::string_view host) const;
-    net::Response preflight(net::RequestHead const& head, Match const& match) const;
+    net::Response preflight(net::RequestHead const& head, Match const& match, net::Ticket const& ticket) const;
+    net::Response refusal(net::RequestHead const& head, net::Ticket const& ticket, core::Error const& error,
+                          std::string_view allow);
     void log(RequestState const& state, bool client_gone);
-
-    // Series found once: looking one up takes a lock.
-    struct RouteMetrics {
-        core::Histogram* seconds = nullptr;
-        std::vector<std::pair<int, core::Counter*>> by_status = {};
-    };
-    struct TokenMetrics {
-        core::Counter* prompt = nullptr;
-        core::Counter* completion = nullptr;
-    };
-    struct Metrics {
-        explicit Metrics(core::MetricSet& set);
-        std::vector<RouteMetrics> routes; // as all_routes(), and one for what has no route
-        core::Counter& in_flight;
-        core::Histogram& first_token;
-        core::Counter& streams_complete;
-        core::Counter& streams_failed;
-        core::Counter& streams_abandoned;
-        core::Counter& abandoned;
-        std::map<std::string, TokenMetrics> tokens = {}; // by agent
-    };
-    void count(RequestState const& state, double seconds, bool client_gone);
 
     net::Loop& loop_;
     providers::Session& session_;
     GatewayShared const& shared_;
     std::shared_ptr<agents::Catalogue const> catalogue_;
-    Metrics metrics_;
+    GatewayMetrics metrics_;
 };
 
 } // namespace parley::server

@@ -166,7 +166,7 @@ TEST(ConfigProviders, AnEntryNamedLikeATypeReplacesIt) {
     ASSERT_EQ(config.providers.size(), 1U);
     EXPECT_EQ(config.providers[0].base_url, "http://gpu:1");
     EXPECT_EQ(config.providers[0].type, "ollama");
-    EXPECT_EQ(config.providers[0].timeouts.first_byte.count(), 300'000);
+    EXPECT_EQ(config.providers[0].timeouts.first_byte.count(), 600'000);
 }
 
 TEST(ConfigProviders, OnlyWhatIsUsedIsBuiltFromTheEnvironment) {

@@ -12,6 +12,8 @@
 namespace parley::net {
 namespace {
 
+using namespace std::string_literals;
+
 HeadResult parse(std::string const& bytes, RequestHead& head) {
     return parse_request_head(bytes, {}, head);
 }
@@ -32,7 +34,7 @@ std::vector<Refusal> refusals() {
         {"bare LF after the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", 400},
         {"bare LF after a field", "GET / HTTP/1.1\r\nHost: a\n\r\n", 400},
         {"bare CR in a field", "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400},
-        {"NUL in a field", std::string("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 38), 400},
+        {"NUL in a field", "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n"s, 400},
         {"space before the colon", with("X : y\r\n"), 400},
         {"no colon", with("X\r\n"), 400},
         {"empty name", with(": y\r\n"), 400},

@@ -1,0 +1,46 @@
+// The counters of one loop's edge. Series are found once: looking one up takes a lock.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/metrics.hpp"
+#include "server/request_state.hpp"
+
+namespace parley::server {
+
+class GatewayMetrics {
+public:
+    explicit GatewayMetrics(core::MetricSet& set);
+
+    /// A request has ended, however it ended.
+    void count(RequestState const& state, double seconds, bool client_gone);
+
+    /// A fallback took over from another model.
+    void count_fallback(std::string const& agent);
+
+    core::Counter& in_flight;
+    core::Histogram& first_token;
+    core::Counter& streams_complete;
+    core::Counter& streams_failed;
+    core::Counter& streams_abandoned;
+
+private:
+    struct Route {
+        core::Histogram* seconds = nullptr;
+        std::vector<std::pair<int, core::Counter*>> by_status = {};
+    };
+    struct Tokens {
+        core::Counter* prompt = nullptr;
+        core::Counter* completion = nullptr;
+    };
+
+    core::MetricSet& set_;
+    core::Counter& abandoned_;
+    std::vector<Route> routes_;                 // as all_routes(), and one for what has no route
+    std::map<std::string, Tokens> tokens_ = {}; // by agent
+};
+
+} // namespace parley::server

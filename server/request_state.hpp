@@ -1,0 +1,36 @@
+// What is known of a request so far: for its answer's headers, the log line and the counters. Plain data.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "chat/usage.hpp"
+#include "core/context.hpp"
+
+namespace parley::server {
+
+inline constexpr std::size_t kNoRoute = static_cast<std::size_t>(-1);
+
+struct RequestState {
+    std::string request_id;
+    std::string origin;           // a browser page that may read the answer; empty = none
+    std::size_t route = kNoRoute; // index into all_routes()
+    std::string method;
+    std::string path;
+    std::string peer;
+    std::string principal;
+    std::string agent;
+    std::string answered_by;
+    std::string error_code;
+    std::string error_reason; // in our own words: safe to log
+    std::string error_detail; // may quote a provider, and so a prompt: only when asked for
+    core::SteadyTime started;
+    std::optional<core::SteadyTime> first_token;
+    std::optional<chat::Usage> usage;
+    std::size_t attempts = 0;
+    int status = 0;
+    bool stream = false;
+};
+
+} // namespace parley::server
