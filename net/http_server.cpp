@@ -73,7 +73,16 @@ public:
         }
     }
 
-    void adopt(TcpSocket socket, asio::ip::tcp::endpoint const& peer) {
+    // One connection that cannot be set up (memory, OpenSSL) must not end the accepting of others.
+    void adopt(TcpSocket socket, asio::ip::tcp::endpoint const& peer) noexcept {
+        try {
+            set_up(std::move(socket), peer);
+        } catch (std::exception const& e) {
+            loop_.log().error("connection_refused").add("reason", e.what());
+        }
+    }
+
+    void set_up(TcpSocket socket, asio::ip::tcp::endpoint const& peer) {
         boost::system::error_code ignored;
         socket.set_option(asio::ip::tcp::no_delay(true), ignored);
         socket.non_blocking(true, ignored);
