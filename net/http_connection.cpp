@@ -64,8 +64,8 @@ core::Awaitable<Connection::Next> Connection::serve_one() {
     request.peer = peer_;
     request.head_bytes = std::move(in_); // a long string: its bytes, and the views into them, stay where they are
     in_.clear();
-    if (request.head_bytes.size() > head_size) in_.assign(request.head_bytes, head_size);
-    if (request.head.expects_continue && in_.empty() && request.head.body != BodyKind::kNone) {
+    take_rest(request, head_size);
+    if (request.head.expects_continue && in_.empty() && request.body.empty() && request.head.body != BodyKind::kNone) {
         send("HTTP/1.1 100 Continue\r\n\r\n", {});
     }
     auto const whole = co_await read_body(request);

@@ -51,7 +51,9 @@ private:
     core::Awaitable<bool> read_chunked(Request& request, std::size_t bytes_max);
     core::Awaitable<Next> refuse_request(RequestHead const& head, std::size_t head_size, Response response);
     bool decompress(Request& request, std::size_t bytes_max);
-    core::Awaitable<bool> fill();
+    void take_rest(Request& request, std::size_t head_size);
+    core::Awaitable<bool> fill() { return fill(in_, static_cast<std::size_t>(-1)); }
+    core::Awaitable<bool> fill(std::string& into, std::size_t bytes_max);
     core::Awaitable<void> handle(Request request);
     core::Awaitable<bool> drain_output(std::size_t below);
     core::Awaitable<void> close();

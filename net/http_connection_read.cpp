@@ -9,7 +9,8 @@
 namespace parley::net {
 namespace {
 
-constexpr std::size_t kBodyPadding = 64; // simdjson reads that far behind the end
+constexpr std::size_t kBodyPadding = 64;             // simdjson reads that far behind the end
+constexpr std::size_t kClaimedBytesMax = 256 * 1024; // a Content-Length alone does not buy more memory
 
 } // namespace
 
@@ -52,16 +53,23 @@ core::Awaitable<bool> Connection::read_body(Request& request) {
     co_return whole;
 }
 
+// What came behind the head: the start of a body goes where it belongs in one copy, the rest waits in in_.
+void Connection::take_rest(Request& request, std::size_t head_size) {
+    auto rest = std::string_view(request.head_bytes).substr(head_size);
+    if (request.head.body == BodyKind::kLength) {
+        auto const length = static_cast<std::size_t>(request.head.content_length);
+        request.body.reserve(std::min(length, kClaimedBytesMax) + kBodyPadding);
+        request.body.append(rest.substr(0, length));
+        rest.remove_prefix(request.body.size());
+    }
+    in_.assign(rest);
+}
+
 core::Awaitable<bool> Connection::read_length(Request& request) {
     auto const length = static_cast<std::size_t>(request.head.content_length);
     auto& body = request.body;
-    body.reserve(std::min<std::size_t>(length, 256 * 1024) + kBodyPadding); // a claim alone does not buy memory
-    for (;;) {
-        auto const n = std::min(length - body.size(), in_.size());
-        body.append(in_, 0, n);
-        in_.erase(0, n);
-        if (body.size() == length) break;
-        auto const more = co_await fill();
+    while (body.size() < length) {
+        auto const more = co_await fill(body, length - body.size());
         if (!more) co_return false;
         timer_.at(request.started + limits_.body_timeout +
                   std::chrono::milliseconds(body.size() * 1000 / limits_.body_bytes_per_second_min));
@@ -117,14 +125,17 @@ bool Connection::decompress(Request& request, std::size_t bytes_max) {
     return true;
 }
 
-core::Awaitable<bool> Connection::fill() {
+// Waits for bytes and appends them to `into`; what is more than `bytes_max` goes to in_.
+core::Awaitable<bool> Connection::fill(std::string& into, std::size_t bytes_max) {
     for (;;) {
         if (lost_ || eof_ || timed_out_) co_return false;
         if (maybe_readable_ || stream_->has_buffered()) {
             auto const got = stream_->try_read(loop_.scratch());
             if (got.status == IoStatus::kOk) {
                 maybe_readable_ = got.bytes == loop_.scratch().size() || tls_;
-                in_.append(loop_.scratch().data(), got.bytes);
+                auto const taken = std::min(got.bytes, bytes_max);
+                into.append(loop_.scratch().data(), taken);
+                in_.append(loop_.scratch().data() + taken, got.bytes - taken);
                 co_return true;
             }
             if (got.status == IoStatus::kEof) {
