@@ -85,7 +85,7 @@ json::value Plainest::of_type(json::object const& schema, int depth) {
 
 std::string demo_json_answer(std::string_view response_format, std::string_view said) {
     json::error_code failed;
-    json::value const format = json::parse({response_format.data(), response_format.size()}, failed);
+    json::value const format = json::parse(json::string_view(response_format.data(), response_format.size()), failed);
     if (failed || !format.is_object()) return {};
     json::value const* type = format.get_object().if_contains("type");
     if (!type || !type->is_string()) return {};

@@ -29,6 +29,13 @@ constexpr std::size_t kErrorBodyBytesMax = 256 * 1024; // more than any provider
 constexpr std::size_t kDetailBytesMax = 500;
 constexpr std::size_t kDepthMax = 32;
 
+// Member by member: the order of the members differs between Boost 1.81 and 1.83.
+json::parse_options bounded() {
+    json::parse_options options;
+    options.max_depth = kDepthMax;
+    return options;
+}
+
 /// What an error body says, whatever its shape.
 struct Facts {
     std::string message;
@@ -79,7 +86,7 @@ void read_metadata(json::object const& metadata, Facts& facts) {
     if (raw.empty()) return;
     Facts inner;
     json::error_code failed;
-    json::value const parsed = json::parse(raw, failed, {}, {kDepthMax, false, false, false});
+    json::value const parsed = json::parse(raw, failed, {}, bounded());
     if (!failed) read_facts(parsed, inner);
     std::string const& words = inner.message.empty() ? raw : inner.message;
     facts.message += facts.message.empty() ? words : ": " + words;
@@ -133,7 +140,7 @@ Facts facts_of_body(std::string_view body) {
     Facts facts;
     body = body.substr(0, kErrorBodyBytesMax);
     json::error_code failed;
-    json::value const parsed = json::parse({body.data(), body.size()}, failed, {}, {kDepthMax, false, false, false});
+    json::value const parsed = json::parse(json::string_view(body.data(), body.size()), failed, {}, bounded());
     if (!failed) {
         read_facts(parsed, facts);
     } else if (body.size() <= kDetailBytesMax && !looks_like_html(body)) {

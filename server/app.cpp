@@ -33,6 +33,7 @@ constexpr std::chrono::milliseconds kDrainPoll{50};
 constexpr std::chrono::seconds kCutGrace{3};       // for cut streams to say so
 constexpr std::chrono::seconds kInterruptDrain{5}; // a person at the terminal does not wait for strangers' streams
 constexpr std::size_t kReservedDescriptors = 64;
+constexpr std::size_t kShownDigits = 12; // of a hash at start; a reload logs all of them
 constexpr core::MetricName kReloads{"parley_config_reloads_total", "Configurations that were swapped in, or refused.",
                                     core::MetricKind::kCounter};
 constexpr core::MetricName kAgents{"parley_agents", "Agents in the configuration.", core::MetricKind::kGauge};
@@ -73,11 +74,11 @@ std::string report(std::vector<agents::Fault> const& faults) {
     return text;
 }
 
-std::string hashes(agents::Catalogue const& catalogue) {
+std::string hashes(agents::Catalogue const& catalogue, std::size_t digits = std::string::npos) {
     std::string text;
     for (auto const& manifest : catalogue.manifests()) {
         if (!text.empty()) text += ' ';
-        text += manifest.path + "=" + manifest.sha256;
+        text += manifest.path + "=" + manifest.sha256.substr(0, digits);
     }
     return text;
 }
@@ -160,7 +161,7 @@ public:
         }
         watch_files();
         if (files_changed()) reload("change since they were read");
-        log_listening();
+        if (handle_signals) log_listening();
         for (auto& runner : loops_) {
             auto& one = *runner;
             one.loop.post([&one] { one.server.start(); });
@@ -193,7 +194,7 @@ public:
             .add("agents", static_cast<std::int64_t>(catalogue_->agents().size()))
             .add("available", available)
             .add("threads", static_cast<std::int64_t>(settings_.threads))
-            .add("files", hashes(*catalogue_));
+            .add("files", hashes(*catalogue_, kShownDigits));
     }
 
     std::uint16_t port() const noexcept { return port_; }

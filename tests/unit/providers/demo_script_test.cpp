@@ -26,7 +26,7 @@ ModelSpec demo_spec() {
 }
 
 DemoAnswer answer(std::string_view request, ModelSpec const& spec = demo_spec()) {
-    tests::TurnFromJson const reader(json::parse({request.data(), request.size()}).as_object());
+    tests::TurnFromJson const reader(json::parse(json::string_view(request.data(), request.size())).as_object());
     return answer_as_demo(spec, reader.turn());
 }
 
@@ -38,7 +38,7 @@ DemoAnswer ask(std::string_view text, json::object more = {}, ModelSpec const& s
 }
 
 DemoAnswer ask_with_tools(std::string_view text) {
-    return ask(text, {{"tools", json::parse({kTools.data(), kTools.size()})}});
+    return ask(text, {{"tools", json::parse(json::string_view(kTools.data(), kTools.size()))}});
 }
 
 std::string joined(std::vector<std::string> const& pieces) {
@@ -177,7 +177,7 @@ TEST(DemoScript, TellsWhatTheToolsSaid) {
 }
 
 TEST(DemoScript, ObeysToolChoice) {
-    json::value const tools = json::parse({kTools.data(), kTools.size()});
+    json::value const tools = json::parse(json::string_view(kTools.data(), kTools.size()));
     EXPECT_TRUE(ask("/call get_time {}", {{"tools", tools}, {"tool_choice", "none"}}).calls.empty());
     DemoAnswer const required = ask("hello", {{"tools", tools}, {"tool_choice", "required"}});
     ASSERT_EQ(required.calls.size(), 1u);
