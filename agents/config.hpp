@@ -42,10 +42,11 @@ struct Manifest {
 };
 
 struct ProviderTimeouts {
-    std::chrono::milliseconds connect{5'000};      // TCP and TLS
-    std::chrono::milliseconds first_byte{300'000}; // request sent until the head of the answer, which an unstreamed one has last
-    std::chrono::milliseconds idle{60'000};        // between two reads of the answer
-    std::chrono::milliseconds total{600'000};      // the whole call
+    std::chrono::milliseconds connect{5'000}; // TCP and TLS
+    std::chrono::milliseconds first_byte{
+        300'000}; // request sent until the head of the answer, which an unstreamed one has last
+    std::chrono::milliseconds idle{60'000};   // between two reads of the answer
+    std::chrono::milliseconds total{600'000}; // the whole call
 
     bool operator==(ProviderTimeouts const&) const = default;
 };
