@@ -57,7 +57,7 @@ std::vector<std::string> pieces_of(std::string_view text) {
     return pieces;
 }
 
-std::string quoted(std::string_view text) {
+std::string cited(std::string_view text) {
     std::string out = "> ";
     for (char const c : shortened(text, kQuoteBytesMax)) {
         out += c;
@@ -100,7 +100,7 @@ std::string tell_what_came(DemoScene const& scene) {
         "Hello! I am `{}`, the demo model built into Parley: no network, no key, and the same answer to the same "
         "question every time.\n\n",
         scene.model);
-    if (!said.empty()) text += fmt::format("You said:\n\n{}\n\n", quoted(said));
+    if (!said.empty()) text += fmt::format("You said:\n\n{}\n\n", cited(said));
     text += fmt::format("What I was sent:\n\n- {} {} ({})\n", scene.messages.size(),
                         scene.messages.size() == 1 ? "message" : "messages", count_by_role(scene));
     text += fmt::format("- this agent's system prompt: {}\n",

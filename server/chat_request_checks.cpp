@@ -21,7 +21,7 @@ using core::Errc;
 // What a message quotes of the request is cut here.
 constexpr std::size_t kQuotedMax = 64;
 
-std::string quoted(std::string_view text) {
+std::string cited(std::string_view text) {
     if (text.size() <= kQuotedMax) return std::string(text);
     return core::repair_utf8(text.substr(0, kQuotedMax)) + "...";
 }
@@ -100,7 +100,7 @@ core::Error invalid_choice(Path const& path, std::string_view found, std::span<s
     auto const param = path.text();
     return core::make_error(
         Errc::kInvalidValue,
-        fmt::format("Invalid value for '{}': '{}'. Supported values are: {}.", param, quoted(found), list), param);
+        fmt::format("Invalid value for '{}': '{}'. Supported values are: {}.", param, cited(found), list), param);
 }
 
 std::string string_text(std::string_view json) {
@@ -140,7 +140,7 @@ core::Result<> check_number(Path const& path, std::string_view json, double min,
     auto const value = number_value(json);
     if (value >= min && value <= max) return {};
     return invalid_value(path,
-                         fmt::format("expected a number from {} to {}, but got {} instead", min, max, quoted(json)));
+                         fmt::format("expected a number from {} to {}, but got {} instead", min, max, cited(json)));
 }
 
 core::Result<> check_object(Path const& path, std::string_view json) {
@@ -169,7 +169,7 @@ core::Result<std::int64_t> read_integer(Path const& path, std::string_view json,
     }
     if (in_range && value >= min && value <= max) return value;
     return invalid_value(path,
-                         fmt::format("expected an integer from {} to {}, but got {} instead", min, max, quoted(json)));
+                         fmt::format("expected an integer from {} to {}, but got {} instead", min, max, cited(json)));
 }
 
 core::Result<> check_name(Path const& path, std::string_view json) {
@@ -181,7 +181,7 @@ core::Result<> check_name(Path const& path, std::string_view json) {
     };
     if (!name.empty() && name.size() <= length_max && std::all_of(name.begin(), name.end(), allowed)) return {};
     return invalid_value(path, fmt::format("expected 1 to {} letters, digits, underscores or dashes, but got '{}'",
-                                           length_max, quoted(name)));
+                                           length_max, cited(name)));
 }
 
 } // namespace parley::server
