@@ -4,6 +4,7 @@
 
 #include "chat/message.hpp"
 #include "chat/run_event.hpp"
+#include "chat/usage.hpp"
 
 namespace parley::chat {
 
@@ -37,6 +38,24 @@ std::string_view finish_reason_name(FinishReason reason) noexcept {
             return "content_filter";
     }
     return "stop";
+}
+
+std::string_view stop_reason_name(StopReason reason) noexcept {
+    switch (reason) {
+        case StopReason::kCompleted:
+            return "completed";
+        case StopReason::kClientTools:
+            return "client_tools";
+        case StopReason::kMaxToolRounds:
+            return "max_tool_rounds";
+        case StopReason::kMaxToolCalls:
+            return "max_tool_calls";
+        case StopReason::kTimeout:
+            return "timeout";
+        case StopReason::kMaxTotalTokens:
+            return "max_total_tokens";
+    }
+    return "completed";
 }
 
 } // namespace parley::chat

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <variant>
 
@@ -57,6 +58,7 @@ struct ChoiceEnd {
 
 struct UsageReport {
     Usage usage;
+    std::optional<AgentUsage> agent = {}; // of a run with tools: in the last report, whose usage is the sum
 };
 
 // Which model really answered (a provider may route or fall back by itself). JSON string bodies, may be empty.
@@ -66,7 +68,30 @@ struct ModelReport {
     std::string_view service_tier = {};
 };
 
+// What becomes of a tool that the agent itself runs. Unlike the deltas above, all text here is plain UTF-8 (or JSON
+// text where it says so), not a JSON string body. Started and ended come in pairs, also before an error.
+struct ToolStarted {
+    std::string_view call_id;   // unique in the run
+    std::string_view name;      // as the model knows it: label__tool, or a built-in's name
+    std::string_view arguments; // JSON text as the model wrote it; may be malformed
+};
+
+struct ToolProgress {
+    std::string_view call_id;
+    double progress = 0;
+    double total = 0; // 0 = not known
+    std::string_view message = {};
+};
+
+struct ToolEnded {
+    std::string_view call_id;
+    std::string_view name;
+    std::string_view result; // what the model is told
+    bool is_error = false;
+    std::int64_t duration_ms = 0;
+};
+
 using RunEvent = std::variant<TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, DeltaField, ChoiceEnd,
-                              UsageReport, ModelReport>;
+                              UsageReport, ModelReport, ToolStarted, ToolProgress, ToolEnded>;
 
 } // namespace parley::chat

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 namespace parley::chat {
 
@@ -27,6 +28,31 @@ struct Usage {
     }
 
     bool operator==(Usage const&) const = default;
+};
+
+/// Why a run ended, for usage.agent.stop_reason.
+enum class StopReason : std::uint8_t {
+    kCompleted,
+    kClientTools, // the client's own tools are asked for
+    kMaxToolRounds,
+    kMaxToolCalls,
+    kTimeout,
+    kMaxTotalTokens,
+};
+
+std::string_view stop_reason_name(StopReason reason) noexcept;
+
+/// What the loop did besides the tokens it cost.
+struct AgentUsage {
+    std::int64_t llm_calls = 0;
+    std::int64_t tool_rounds = 0;
+    std::int64_t tool_calls_requested = 0; // by the model, the agent's tools only
+    std::int64_t tool_calls_executed = 0;
+    std::int64_t tool_calls_failed = 0;  // of the executed ones
+    std::int64_t last_prompt_tokens = 0; // of the last model call: how full the context is
+    StopReason stop_reason = StopReason::kCompleted;
+
+    bool operator==(AgentUsage const&) const = default;
 };
 
 } // namespace parley::chat

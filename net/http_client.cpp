@@ -119,7 +119,7 @@ private:
         }
         if (pool->open >= pool->upstream->connections_max) {
             co_return make_error(Errc::kOverloaded,
-                                 "Too many requests to provider '" + pool->upstream->name + "' are under way.");
+                                 "Too many requests are under way: " + pool->upstream->shown() + ".");
         }
         ++pool->open; // counted from the attempt on, so that a burst cannot pass the limit
         pool->open_gauge->add(1);
@@ -137,7 +137,7 @@ private:
         if (!endpoints) {
             auto error = endpoints.error();
             if (error.code != Errc::kCancelled)
-                error.message = "Provider '" + upstream->name + "' cannot be reached. " + error.message;
+                error.message = upstream->shown() + " cannot be reached. " + error.message;
             co_return error;
         }
         std::string reason = "no address";
@@ -171,7 +171,7 @@ private:
             socket.non_blocking(true, ignored);
             co_return co_await secure(context, pool, std::move(socket), until);
         }
-        co_return make_error(Errc::kUpstreamUnavailable, "Provider '" + upstream->name + "' cannot be reached at " +
+        co_return make_error(Errc::kUpstreamUnavailable, upstream->shown() + " cannot be reached at " +
                                                              upstream->url.authority() + ": " + reason + ".");
     }
 
@@ -193,15 +193,14 @@ private:
         if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
         if (expired) co_return connect_timeout(upstream);
         if (!shaken) {
-            co_return make_error(Errc::kUpstreamTls, "The TLS connection to provider '" + upstream.name +
-                                                         "' failed: " + shaken.error().detail + ".");
+            co_return make_error(Errc::kUpstreamTls,
+                                 "The TLS connection failed: " + upstream.shown() + ": " + shaken.error().detail + ".");
         }
         co_return std::move(stream);
     }
 
     static core::Error connect_timeout(Upstream const& upstream) {
-        return make_error(Errc::kUpstreamTimeout, "Provider '" + upstream.name +
-                                                      "' cannot be reached: no connection to " +
+        return make_error(Errc::kUpstreamTimeout, upstream.shown() + " cannot be reached: no connection to " +
                                                       upstream.url.authority() + " in time.");
     }
 
@@ -229,7 +228,7 @@ core::Task<std::string> HttpClient::read_all(ClientExchange& exchange, std::size
         if (piece->empty()) co_return body;
         if (body.size() + piece->size() > bytes_max) {
             co_return make_error(Errc::kUpstreamInvalid,
-                                 "The provider's answer is larger than " + std::to_string(bytes_max) + " bytes.");
+                                 "The answer is larger than " + std::to_string(bytes_max) + " bytes.");
         }
         body.append(*piece);
     }

@@ -34,6 +34,10 @@ struct Upstream {
     ClientTimeouts timeouts;
     std::size_t connections_max = 4096;           // per loop
     std::chrono::milliseconds keep_alive{50'000}; // how long an idle connection is kept
+    std::string kind = "Provider";                // what messages call it, before its name in quotes
+
+    /// Provider 'name': how messages begin.
+    std::string shown() const { return kind + " '" + name + "'"; }
 };
 
 struct ClientRequest {

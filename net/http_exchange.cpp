@@ -146,7 +146,7 @@ void PooledExchange::end(bool reusable) noexcept {
 
 core::Error PooledExchange::invalid(std::string_view why) const {
     return make_error(Errc::kUpstreamInvalid,
-                      "Provider '" + upstream_->name + "' sent an answer that is not valid HTTP. " + std::string(why));
+                      upstream_->shown() + " sent an answer that is not valid HTTP. " + std::string(why));
 }
 
 core::Error PooledExchange::failed(std::string_view why, Errc code) {
@@ -158,9 +158,9 @@ core::Error PooledExchange::failed(std::string_view why, Errc code) {
         auto const what = waiting_ == Wait::kFirstByte ? "did not start to answer in time."
                           : waiting_ == Wait::kIdle    ? "stopped answering in the middle."
                                                        : "took too long to answer.";
-        return make_error(Errc::kUpstreamTimeout, "Provider '" + upstream_->name + "' " + what);
+        return make_error(Errc::kUpstreamTimeout, upstream_->shown() + " " + what);
     }
-    return make_error(code, "Provider '" + upstream_->name + "' cannot be reached. " + std::string(why), {},
+    return make_error(code, upstream_->shown() + " cannot be reached. " + std::string(why), {},
                       lease_.stream().last_error());
 }
 

@@ -59,6 +59,9 @@ private:
     void on(chat::ChoiceEnd const& end, std::string& out);
     void on(chat::UsageReport const& report, std::string& out);
     void on(chat::ModelReport const& report, std::string& out);
+    void on(chat::ToolStarted const&, std::string&) {}
+    void on(chat::ToolProgress const&, std::string&) {}
+    void on(chat::ToolEnded const&, std::string&) {}
 
     bool open(int choice, std::string& out);
     void begin_chunk(int choice, std::string& out) const;
@@ -104,6 +107,9 @@ private:
     void on(chat::ChoiceEnd const& end);
     void on(chat::UsageReport const& report);
     void on(chat::ModelReport const& report);
+    void on(chat::ToolStarted const&) {}
+    void on(chat::ToolProgress const&) {}
+    void on(chat::ToolEnded const&) {}
 
     Choice* choice(int index);
     static void append_choice(std::string& out, Choice const& choice, std::size_t index);

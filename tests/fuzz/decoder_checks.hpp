@@ -68,6 +68,10 @@ private:
         require(e.usage.prompt_tokens >= 0 && e.usage.completion_tokens >= 0);
         put("usage", std::to_string(e.usage.prompt_tokens) + " " + std::to_string(e.usage.completion_tokens));
     }
+    template <class Event>
+    void operator()(Event const&) {
+        require(false); // an event of the run, which no decoder makes
+    }
     void operator()(chat::ModelReport const& e) {
         put("model", body(e.model));
         put("tier", body(e.service_tier));

@@ -73,6 +73,10 @@ private:
         put('e', e.choice, std::to_string(static_cast<int>(e.reason)));
     }
     void operator()(chat::UsageReport const& e) { put('u', 0, std::to_string(e.usage.total_tokens())); }
+    template <class Event>
+    void operator()(Event const&) {
+        require(false); // an event of the run, which no decoder makes
+    }
     void operator()(chat::ModelReport const& e) {
         put('m', 0, body(e.model));
         put('s', 0, body(e.system_fingerprint));

@@ -89,6 +89,10 @@ struct ToJson {
         return line;
     }
     json::object operator()(chat::UsageReport const& event) const { return {{"usage", usage_to_json(event.usage)}}; }
+    template <class Event>
+    json::object operator()(Event const&) const {
+        return {{"error", "an event of the run, which no decoder makes"}};
+    }
     json::object operator()(chat::ModelReport const& event) const {
         json::object line{{"model", text_of(event.model)}};
         if (!event.system_fingerprint.empty()) line["system_fingerprint"] = text_of(event.system_fingerprint);

@@ -1,0 +1,43 @@
+// How one HTTP server and one principal are authorised: OAuth 2.1 as the specification's "Authorization" asks of
+// clients, and DPoP (RFC 9449). Tokens are kept per issuer and given to nobody but the server they were issued for.
+// Lives with its transport on the servers' loop.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/context.hpp"
+#include "core/task.hpp"
+#include "mcp/server_spec.hpp"
+#include "net/http_client.hpp"
+
+namespace parley::mcp {
+
+/// Takes a person (or a test) through the authorisation page: gets the complete authorisation URL, returns the complete
+/// redirect URL that the person's browser was sent to. Errors: kUpstreamAuth when nobody is there to approve.
+using Approver = std::function<core::Task<std::string>(core::Context const& context, std::string authorize_url)>;
+
+class Authorizer {
+public:
+    virtual ~Authorizer() = default;
+
+    /// Header lines for one request (each ending in CRLF), empty while no token is known. DPoP proofs are made anew for
+    /// every request, so ask once for each.
+    virtual core::Task<std::string> headers(core::Context const& context, std::string_view method,
+                                            std::string_view url) = 0;
+
+    /// Looks at an answer of the server: 401, or 403 with insufficient_scope, or a DPoP nonce. true = something was got
+    /// that makes it worth sending the request again. Errors: kUpstreamAuth in plain words (what was asked for, what is
+    /// missing, where to configure it), upstream faults of the authorisation server, kCancelled.
+    virtual core::Task<bool> challenged(core::Context const& context, int status, std::string_view www_authenticate,
+                                        std::string_view dpop_nonce) = 0;
+};
+
+/// `spec` and `http` outlive the authorizer. Without an `approver` the authorisation code grant is refused with a
+/// sentence that says how to configure a grant that needs nobody.
+std::unique_ptr<Authorizer> make_authorizer(std::shared_ptr<ServerSpec const> spec, net::Loop& loop,
+                                            net::HttpClient& http, Approver approver = {});
+
+} // namespace parley::mcp
