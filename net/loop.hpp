@@ -81,6 +81,7 @@ public:
 
     core::Log& log() noexcept { return log_; }
     core::MetricSet& metrics() noexcept { return metrics_; }
+    core::MetricSet const& metrics() const noexcept { return metrics_; }
     core::IdGenerator& ids() noexcept { return ids_; }
 
     /// Ends after `delay`, earlier with kCancelled when the context is cancelled.

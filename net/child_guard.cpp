@@ -1,0 +1,112 @@
+#include "net/child_guard.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace parley::net {
+namespace {
+
+struct Note {
+    std::int32_t group = 0;
+    std::int32_t alive = 0;
+};
+
+// One a process by its nature: it stands for the process, and children cannot be started before it is there.
+struct Guard {
+    std::mutex mutex;
+    int pipe = -1;
+    pid_t pid = 0;
+};
+
+Guard& guard() noexcept {
+    static Guard one;
+    return one;
+}
+
+// The guard leads a session of its own, so that Ctrl-C in a terminal reaches us and not it.
+void start(Guard& one) noexcept {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawnattr_init(&attributes);
+    ::posix_spawn_file_actions_adddup2(&actions, ends[0], 0);
+    ::posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+    ::posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    ::posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+    sigset_t all;
+    sigset_t none;
+    sigfillset(&all);
+    sigemptyset(&none);
+    ::posix_spawnattr_setsigdefault(&attributes, &all);
+    ::posix_spawnattr_setsigmask(&attributes, &none);
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+    char name[] = "parley";
+    std::array<char, ChildGuard::kArgument.size() + 1> argument{};
+    std::copy(ChildGuard::kArgument.begin(), ChildGuard::kArgument.end(), argument.begin());
+    std::array<char*, 3> argv{name, argument.data(), nullptr};
+    std::array<char*, 1> envp{nullptr};
+    auto const failed = ::posix_spawn(&one.pid, "/proc/self/exe", &actions, &attributes, argv.data(), envp.data());
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::posix_spawnattr_destroy(&attributes);
+    ::close(ends[0]);
+    if (failed) {
+        ::close(ends[1]);
+        return;
+    }
+    one.pipe = ends[1];
+}
+
+void tell(Note const& note) noexcept {
+    auto& one = guard();
+    std::lock_guard const lock(one.mutex);
+    if (one.pipe < 0) start(one);
+    if (one.pipe < 0) return; // the death signal is what is left
+    while (::write(one.pipe, &note, sizeof note) < 0) {
+        if (errno == EINTR) continue;
+        // Somebody has killed the guard: another one takes over, for the groups from now on.
+        ::close(one.pipe);
+        ::waitpid(one.pid, nullptr, WNOHANG);
+        one.pipe = -1;
+        return;
+    }
+}
+
+} // namespace
+
+void ChildGuard::add(pid_t group) noexcept {
+    tell({group, 1});
+}
+
+void ChildGuard::remove(pid_t group) noexcept {
+    tell({group, 0});
+}
+
+int ChildGuard::run() noexcept {
+    std::vector<std::int32_t> groups;
+    Note note;
+    for (;;) {
+        auto const n = ::read(0, &note, sizeof note);
+        if (n < 0 && errno == EINTR) continue;
+        if (n != sizeof note) break;
+        std::erase(groups, note.group);
+        if (note.alive != 0) groups.push_back(note.group);
+    }
+    for (auto const group : groups)
+        ::kill(-group, SIGKILL);
+    return 0;
+}
+
+} // namespace parley::net
