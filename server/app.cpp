@@ -10,19 +10,17 @@
 #include <csignal>
 #include <cstdlib>
 #include <ctime>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #include <sys/resource.h>
 
-#include "core/hash.hpp"
-#include "net/file_watch.hpp"
 #include "net/loop.hpp"
 #include "net/tls.hpp"
 #include "providers/session.hpp"
 #include "server/gateway.hpp"
 #include "server/metrics_page.hpp"
+#include "server/reload.hpp"
 
 namespace parley::server {
 namespace {
@@ -34,9 +32,6 @@ constexpr std::chrono::seconds kCutGrace{3};       // for cut streams to say so
 constexpr std::chrono::seconds kInterruptDrain{5}; // a person at the terminal does not wait for strangers' streams
 constexpr std::size_t kReservedDescriptors = 64;
 constexpr std::size_t kShownDigits = 12; // of a hash at start; a reload logs all of them
-constexpr core::MetricName kReloads{"parley_config_reloads_total", "Configurations that were swapped in, or refused.",
-                                    core::MetricKind::kCounter};
-constexpr core::MetricName kAgents{"parley_agents", "Agents in the configuration.", core::MetricKind::kGauge};
 
 // Everything that one core has.
 struct LoopRunner {
@@ -66,48 +61,20 @@ std::size_t raise_descriptor_limit() {
     return static_cast<std::size_t>(limit.rlim_cur);
 }
 
-std::string report(std::vector<agents::Fault> const& faults) {
-    std::string text =
-        fmt::format("The configuration has {} {}:\n", faults.size(), faults.size() == 1 ? "fault" : "faults");
-    for (auto const& fault : faults)
-        text += "\n" + agents::to_text(fault) + "\n";
-    return text;
-}
-
-std::string hashes(agents::Catalogue const& catalogue, std::size_t digits = std::string::npos) {
-    std::string text;
-    for (auto const& manifest : catalogue.manifests()) {
-        if (!text.empty()) text += ' ';
-        text += manifest.path + "=" + manifest.sha256.substr(0, digits);
-    }
-    return text;
-}
-
 } // namespace
 
 std::string_view version() noexcept {
     return PARLEY_VERSION;
 }
 
-agents::ConfigSources config_sources(Settings const& settings, Environment const& environment) {
-    agents::ConfigSources sources;
-    sources.agent_config_path = settings.config_path;
-    sources.mcp_path = settings.mcp_path;
-    sources.mcp_required = settings.mcp_required;
-    sources.prompts_dir = settings.prompts_dir;
-    sources.env = [environment](std::string_view name) { return environment.find(name); };
-    sources.read = agents::disk_reader();
-    return sources;
-}
-
 class App::Impl {
 public:
     Impl(Settings settings, std::string dotenv_path, std::shared_ptr<agents::Catalogue const> catalogue)
         : settings_(std::move(settings)),
-          dotenv_path_(std::move(dotenv_path)),
           log_(settings_.log),
-          catalogue_(std::move(catalogue)),
-          watch_(control_, [this] { reload("file change"); }) {
+          reloader_(control_, settings_, std::move(dotenv_path), std::move(catalogue), log_, metrics_,
+                    {.catalogue = [this](auto const& fresh) { use(fresh); },
+                     .tls = [this](auto const& context) { use_tls(context); }}) {
         shared_.keys = policy::ApiKeys::from_list(settings_.api_keys.reveal());
         shared_.cors_origins = settings_.cors_origins;
         shared_.allow_anonymous_hosts = settings_.allow_anonymous;
@@ -116,10 +83,7 @@ public:
         shared_.version = version();
         shared_.store = "none: clients send the whole history";
         shared_.metrics_page = [this] { return summed_metrics(); };
-        shared_.reload_state = [this] {
-            std::lock_guard const lock(reload_mutex_);
-            return reload_state_;
-        };
+        shared_.reload_state = [this] { return reloader_.state(); };
         auto const descriptors = raise_descriptor_limit();
         auto& limits = settings_.limits;
         limits.connections_max =
@@ -127,11 +91,8 @@ public:
         auto log = settings_.log;
         log.buffered = true;
         for (unsigned i = 0; i < settings_.threads; ++i) {
-            loops_.push_back(std::make_unique<LoopRunner>(log, resolver_pool_, shared_, catalogue_, limits));
+            loops_.push_back(std::make_unique<LoopRunner>(log, resolver_pool_, shared_, reloader_.catalogue(), limits));
         }
-        metrics_.counter(kReloads, {{"outcome", "accepted"}});
-        metrics_.counter(kReloads, {{"outcome", "refused"}});
-        count_agents();
     }
 
     core::Result<> listen() {
@@ -159,8 +120,7 @@ public:
                 signals_.add(signal);
             wait_for_signal();
         }
-        watch_files();
-        if (files_changed()) reload("change since they were read");
+        reloader_.start();
         if (handle_signals) log_listening();
         for (auto& runner : loops_) {
             auto& one = *runner;
@@ -184,28 +144,25 @@ public:
 
     void log_listening() {
         auto const shown = settings_.host.find(':') == std::string::npos ? settings_.host : "[" + settings_.host + "]";
-        std::int64_t available = 0;
-        for (auto const& agent : catalogue_->agents())
-            available += agent.unavailable.empty() ? 1 : 0;
         log_.announce("listening")
             .add("address", fmt::format("{}:{}", shown, port_))
             .add("scheme", settings_.tls_certificate.empty() ? "http" : "https")
             .add("version", version())
-            .add("agents", static_cast<std::int64_t>(catalogue_->agents().size()))
-            .add("available", available)
+            .add("agents", static_cast<std::int64_t>(catalogue().agents().size()))
+            .add("available", reloader_.available_agents())
             .add("threads", static_cast<std::int64_t>(settings_.threads))
-            .add("files", hashes(*catalogue_, kShownDigits));
+            .add("files", manifest_hashes(catalogue(), kShownDigits));
     }
 
     std::uint16_t port() const noexcept { return port_; }
-    agents::Catalogue const& catalogue() const noexcept { return *catalogue_; }
+    agents::Catalogue const& catalogue() const noexcept { return *reloader_.catalogue(); }
 
 private:
     void wait_for_signal() {
         signals_.async_wait([this](boost::system::error_code error, int signal) {
             if (error) return;
             if (signal == SIGHUP) {
-                reload("SIGHUP");
+                reloader_.reload("SIGHUP");
             } else if (draining_) {
                 cut("second signal");
             } else {
@@ -216,97 +173,24 @@ private:
         });
     }
 
-    // Runs on the main thread, so the files are read there and no loop waits for a disk.
-    void reload(std::string_view why) {
-        if (draining_) return;
-        reload_tls();
-        auto environment = Environment::load(dotenv_path_);
-        std::string refusal;
-        std::shared_ptr<agents::Catalogue const> fresh;
-        if (!environment) {
-            refusal = environment.error().message;
-        } else {
-            auto loaded = agents::load_config(config_sources(settings_, *environment));
-            for (auto const& warning : loaded.warnings)
-                log_.warn("config").add("warning", warning);
-            if (loaded.config) {
-                fresh = agents::Catalogue::build(std::move(*loaded.config), catalogue_.get(), std::time(nullptr));
-            } else {
-                refusal = report(loaded.faults);
-            }
-        }
-        auto state = std::make_shared<ReloadState>(*shared_.reload_state());
-        if (fresh) {
-            ++state->reloads;
-            state->last_refusal.clear();
-            catalogue_ = fresh;
-            for (auto& runner : loops_) {
-                auto& one = *runner;
-                one.loop.post([&one, fresh] { one.gateway.use(fresh); });
-            }
-            count_agents();
-            watch_files();
-            log_.info("config_reloaded")
-                .add("why", why)
-                .add("agents", static_cast<std::int64_t>(fresh->agents().size()))
-                .add("files", hashes(*fresh));
-        } else {
-            ++state->refused;
-            state->last_refusal = refusal;
-            log_.error("config_refused").add("why", why).add("kept", hashes(*catalogue_)).add("report", refusal);
-        }
-        metrics_.counter(kReloads, {{"outcome", fresh ? "accepted" : "refused"}}).add();
-        std::lock_guard const lock(reload_mutex_);
-        reload_state_ = std::move(state);
-    }
-
-    // Between reading the files and watching them somebody may have written.
-    bool files_changed() const {
-        auto const read = agents::disk_reader();
-        return std::ranges::any_of(catalogue_->manifests(), [&](agents::Manifest const& manifest) {
-            auto const now = read(manifest.path);
-            return !now || core::sha256_hex(*now) != manifest.sha256;
-        });
-    }
-
-    void reload_tls() {
-        if (settings_.tls_certificate.empty()) return;
-        auto const tls = net::make_tls_server_context({settings_.tls_certificate, settings_.tls_key});
-        if (!tls) {
-            log_.error("certificate_refused").add("reason", tls.error().message);
-            return;
-        }
+    void use(std::shared_ptr<agents::Catalogue const> const& fresh) {
         for (auto& runner : loops_) {
             auto& one = *runner;
-            one.loop.post([&one, context = *tls] { one.tls = context; });
+            one.loop.post([&one, fresh] { one.gateway.use(fresh); });
         }
     }
 
-    void watch_files() {
-        std::vector<std::string> paths{settings_.config_path, settings_.mcp_path, dotenv_path_};
-        for (auto const& manifest : catalogue_->manifests())
-            paths.push_back(manifest.path);
-        if (!settings_.tls_certificate.empty()) {
-            paths.push_back(settings_.tls_certificate);
-            paths.push_back(settings_.tls_key);
+    void use_tls(std::shared_ptr<net::TlsContext> const& context) {
+        for (auto& runner : loops_) {
+            auto& one = *runner;
+            one.loop.post([&one, context] { one.tls = context; });
         }
-        watch_.watch(paths);
-    }
-
-    void count_agents() {
-        std::int64_t available = 0;
-        for (auto const& agent : catalogue_->agents())
-            available += agent.unavailable.empty() ? 1 : 0;
-        auto const all = static_cast<std::int64_t>(catalogue_->agents().size());
-        auto& up = metrics_.counter(kAgents, {{"status", "available"}});
-        auto& down = metrics_.counter(kAgents, {{"status", "unavailable"}});
-        up.add(available - up.value());
-        down.add(all - available - down.value());
     }
 
     void drain(std::chrono::milliseconds limit) {
         if (draining_) return;
         draining_ = true;
+        reloader_.stop();
         shared_.draining.store(true, std::memory_order_relaxed);
         drain_until_ = steady_clock::now() + limit;
         log_.info("draining").add_ms("limit_ms", static_cast<double>(limit.count()));
@@ -362,19 +246,15 @@ private:
     }
 
     Settings settings_;
-    std::string dotenv_path_;
     core::Log log_; // of the main thread
     core::MetricSet metrics_;
-    std::shared_ptr<agents::Catalogue const> catalogue_;
+    boost::asio::io_context control_{1};
+    Reloader reloader_;
     GatewayShared shared_;
-    std::mutex reload_mutex_; // guards reload_state_, which is not on any request's path but /health's
-    std::shared_ptr<ReloadState const> reload_state_ = std::make_shared<ReloadState>();
     boost::asio::thread_pool resolver_pool_{2};
     std::vector<std::unique_ptr<LoopRunner>> loops_;
-    boost::asio::io_context control_{1};
     boost::asio::signal_set signals_{control_};
     boost::asio::steady_timer drain_timer_{control_};
-    net::FileWatch watch_;
     steady_clock::time_point drain_until_;
     std::uint16_t port_ = 0;
     bool draining_ = false;
@@ -396,7 +276,7 @@ core::Result<std::unique_ptr<App>> App::create(Settings settings, std::string do
     auto const environment = Environment::load(dotenv_path);
     if (!environment) return environment.error();
     auto loaded = agents::load_config(config_sources(settings, *environment));
-    if (!loaded.config) return refuse(report(loaded.faults));
+    if (!loaded.config) return refuse(fault_report(loaded.faults));
     auto catalogue = agents::Catalogue::build(std::move(*loaded.config), nullptr, std::time(nullptr));
     auto impl = std::make_unique<Impl>(std::move(settings), std::move(dotenv_path), std::move(catalogue));
     auto const listening = impl->listen();

@@ -1,4 +1,4 @@
-// The whole gateway: wires the rooms together, starts the loops, reloads the configuration, drains and stops.
+// The whole gateway: wires the rooms together, starts the loops, drains and stops.
 // Lives on the main thread, which also runs the control context (signals, file changes, reloads).
 #pragma once
 
@@ -8,16 +8,12 @@
 #include <string>
 
 #include "agents/catalogue.hpp"
-#include "agents/config_loader.hpp"
 #include "core/result.hpp"
 #include "server/settings.hpp"
 
 namespace parley::server {
 
 std::string_view version() noexcept;
-
-/// Where the configuration comes from, for load_config.
-agents::ConfigSources config_sources(Settings const& settings, Environment const& environment);
 
 class App {
 public:

@@ -14,6 +14,7 @@
 #include "agents/catalogue.hpp"
 #include "agents/config_loader.hpp"
 #include "server/app.hpp"
+#include "server/reload.hpp"
 
 namespace parley::server {
 namespace {

@@ -1,0 +1,157 @@
+#include "server/reload.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+#include "core/hash.hpp"
+#include "server/gateway.hpp"
+
+namespace parley::server {
+namespace {
+
+constexpr core::MetricName kReloads{"parley_config_reloads_total", "Configurations that were swapped in, or refused.",
+                                    core::MetricKind::kCounter};
+constexpr core::MetricName kAgents{"parley_agents", "Agents in the configuration.", core::MetricKind::kGauge};
+
+} // namespace
+
+agents::ConfigSources config_sources(Settings const& settings, Environment const& environment) {
+    agents::ConfigSources sources;
+    sources.agent_config_path = settings.config_path;
+    sources.mcp_path = settings.mcp_path;
+    sources.mcp_required = settings.mcp_required;
+    sources.prompts_dir = settings.prompts_dir;
+    sources.env = [environment](std::string_view name) { return environment.find(name); };
+    sources.read = agents::disk_reader();
+    return sources;
+}
+
+std::string fault_report(std::vector<agents::Fault> const& faults) {
+    std::string text =
+        fmt::format("The configuration has {} {}:\n", faults.size(), faults.size() == 1 ? "fault" : "faults");
+    for (auto const& fault : faults)
+        text += "\n" + agents::to_text(fault) + "\n";
+    return text;
+}
+
+std::string manifest_hashes(agents::Catalogue const& catalogue, std::size_t digits) {
+    std::string text;
+    for (auto const& manifest : catalogue.manifests()) {
+        if (!text.empty()) text += ' ';
+        text += manifest.path + "=" + manifest.sha256.substr(0, digits);
+    }
+    return text;
+}
+
+Reloader::Reloader(boost::asio::io_context& control, Settings const& settings, std::string dotenv_path,
+                   std::shared_ptr<agents::Catalogue const> catalogue, core::Log& log, core::MetricSet& metrics,
+                   Sinks sinks)
+    : settings_(settings),
+      dotenv_path_(std::move(dotenv_path)),
+      catalogue_(std::move(catalogue)),
+      log_(log),
+      metrics_(metrics),
+      sinks_(std::move(sinks)),
+      watch_(control, [this] { reload("file change"); }),
+      state_(std::make_shared<ReloadState>()) {
+    metrics_.counter(kReloads, {{"outcome", "accepted"}});
+    metrics_.counter(kReloads, {{"outcome", "refused"}});
+    count_agents();
+}
+
+void Reloader::start() {
+    watch_files();
+    if (files_changed()) reload("change since they were read");
+}
+
+void Reloader::reload(std::string_view why) {
+    if (stopped_) return;
+    reload_tls();
+    auto fresh = load();
+    auto next = std::make_shared<ReloadState>(*state());
+    if (fresh) {
+        ++next->reloads;
+        next->last_refusal.clear();
+        catalogue_ = *fresh;
+        sinks_.catalogue(catalogue_);
+        count_agents();
+        watch_files();
+        log_.info("config_reloaded")
+            .add("why", why)
+            .add("agents", static_cast<std::int64_t>(catalogue_->agents().size()))
+            .add("files", manifest_hashes(*catalogue_));
+    } else {
+        ++next->refused;
+        next->last_refusal = fresh.error().message;
+        log_.error("config_refused")
+            .add("why", why)
+            .add("kept", manifest_hashes(*catalogue_))
+            .add("report", next->last_refusal);
+    }
+    metrics_.counter(kReloads, {{"outcome", fresh ? "accepted" : "refused"}}).add();
+    std::lock_guard const lock(mutex_);
+    state_ = std::move(next);
+}
+
+core::Result<std::shared_ptr<agents::Catalogue const>> Reloader::load() {
+    auto const environment = Environment::load(dotenv_path_);
+    if (!environment) return environment.error();
+    auto loaded = agents::load_config(config_sources(settings_, *environment));
+    for (auto const& warning : loaded.warnings)
+        log_.warn("config").add("warning", warning);
+    if (!loaded.config) return core::make_error(core::Errc::kInvalidValue, fault_report(loaded.faults));
+    return agents::Catalogue::build(std::move(*loaded.config), catalogue_.get(), std::time(nullptr));
+}
+
+std::int64_t Reloader::available_agents() const {
+    return std::ranges::count_if(catalogue_->agents(), [](auto const& agent) { return agent.unavailable.empty(); });
+}
+
+std::shared_ptr<ReloadState const> Reloader::state() const {
+    std::lock_guard const lock(mutex_);
+    return state_;
+}
+
+void Reloader::reload_tls() {
+    if (settings_.tls_certificate.empty()) return;
+    auto const tls = net::make_tls_server_context({settings_.tls_certificate, settings_.tls_key});
+    if (!tls) {
+        log_.error("certificate_refused").add("reason", tls.error().message);
+        return;
+    }
+    sinks_.tls(*tls);
+}
+
+// Between reading the files and watching them somebody may have written.
+bool Reloader::files_changed() const {
+    auto const read = agents::disk_reader();
+    return std::ranges::any_of(catalogue_->manifests(), [&](agents::Manifest const& manifest) {
+        auto const now = read(manifest.path);
+        return !now || core::sha256_hex(*now) != manifest.sha256;
+    });
+}
+
+void Reloader::watch_files() {
+    std::vector<std::string> paths{settings_.config_path, settings_.mcp_path, dotenv_path_};
+    for (auto const& manifest : catalogue_->manifests())
+        paths.push_back(manifest.path);
+    if (!settings_.tls_certificate.empty()) {
+        paths.push_back(settings_.tls_certificate);
+        paths.push_back(settings_.tls_key);
+    }
+    watch_.watch(paths);
+}
+
+void Reloader::count_agents() {
+    auto const available = available_agents();
+    auto const all = static_cast<std::int64_t>(catalogue_->agents().size());
+    auto& up = metrics_.counter(kAgents, {{"status", "available"}});
+    auto& down = metrics_.counter(kAgents, {{"status", "unavailable"}});
+    up.add(available - up.value());
+    down.add(all - available - down.value());
+}
+
+} // namespace parley::server
