@@ -73,6 +73,18 @@ public:
         tidy_timer_.after(kTidyInterval);
     }
 
+    core::Task<AddressKind> place_of(core::Context const& context, std::string host, std::chrono::milliseconds limit) {
+        auto const until = std::min(steady_clock::now() + limit, context.deadline);
+        auto const endpoints = co_await resolver_.resolve(context, host, 0, until);
+        if (!endpoints) co_return endpoints.error();
+        auto place = AddressKind::kPublic;
+        for (auto const& endpoint : *endpoints) {
+            auto const kind = address_kind(endpoint.address().to_string());
+            if (kind != AddressKind::kPublic) place = kind;
+        }
+        co_return place;
+    }
+
     std::size_t open_connections() const noexcept {
         std::size_t n = 0;
         for (auto const& [key, pool] : pools_)
@@ -142,6 +154,10 @@ private:
         }
         std::string reason = "no address";
         for (auto const& endpoint : *endpoints) {
+            if (!is_allowed(*upstream, endpoint)) {
+                reason = "its address is not a public one";
+                continue;
+            }
             TcpSocket socket(loop_.executor());
             auto expired = false;
             auto stop = [&socket]() noexcept {
@@ -199,6 +215,12 @@ private:
         co_return std::move(stream);
     }
 
+    static bool is_allowed(Upstream const& upstream, boost::asio::ip::tcp::endpoint const& endpoint) {
+        if (!upstream.reach) return true;
+        auto const kind = address_kind(endpoint.address().to_string());
+        return kind == AddressKind::kPublic || (kind != AddressKind::kNone && kind == *upstream.reach);
+    }
+
     static core::Error connect_timeout(Upstream const& upstream) {
         return make_error(Errc::kUpstreamTimeout, upstream.shown() + " cannot be reached: no connection to " +
                                                       upstream.url.authority() + " in time.");
@@ -218,6 +240,11 @@ core::Task<std::unique_ptr<ClientExchange>> HttpClient::send(core::Context const
                                                              std::shared_ptr<Upstream const> upstream,
                                                              ClientRequest request) {
     return impl_->send(context, std::move(upstream), std::move(request));
+}
+
+core::Task<AddressKind> HttpClient::place_of(core::Context const& context, std::string host,
+                                             std::chrono::milliseconds limit) {
+    return impl_->place_of(context, std::move(host), limit);
 }
 
 core::Task<std::string> HttpClient::read_all(ClientExchange& exchange, std::size_t bytes_max) {

@@ -6,11 +6,13 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "core/context.hpp"
 #include "core/task.hpp"
+#include "net/address.hpp"
 #include "net/http_head.hpp"
 #include "net/loop.hpp"
 #include "net/url.hpp"
@@ -35,6 +37,9 @@ struct Upstream {
     std::size_t connections_max = 4096;           // per loop
     std::chrono::milliseconds keep_alive{50'000}; // how long an idle connection is kept
     std::string kind = "Provider";                // what messages call it, before its name in quotes
+    /// For URLs that somebody else names: the host must have a public address or one of this kind, looked at after
+    /// the name is resolved. Unset = any address, for URLs of the configuration.
+    std::optional<AddressKind> reach = {};
 
     /// Provider 'name': how messages begin.
     std::string shown() const { return kind + " '" + name + "'"; }
@@ -76,6 +81,10 @@ public:
     /// kDeadlineExceeded.
     core::Task<std::unique_ptr<ClientExchange>> send(core::Context const& context,
                                                      std::shared_ptr<Upstream const> upstream, ClientRequest request);
+
+    /// What kind of place `host` resolves to: kLoopback or kPrivate as soon as one of its addresses is.
+    /// Errors: kUpstreamUnavailable (no such name), kUpstreamTimeout, kCancelled.
+    core::Task<AddressKind> place_of(core::Context const& context, std::string host, std::chrono::milliseconds limit);
 
     /// Reads a whole body. Errors: those of ClientExchange::read; kUpstreamInvalid above `bytes_max`.
     static core::Task<std::string> read_all(ClientExchange& exchange, std::size_t bytes_max);
