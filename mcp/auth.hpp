@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -31,13 +32,17 @@ public:
     /// Looks at an answer of the server: 401, or 403 with insufficient_scope, or a DPoP nonce. true = something was got
     /// that makes it worth sending the request again. Errors: kUpstreamAuth in plain words (what was asked for, what is
     /// missing, where to configure it), upstream faults of the authorisation server, kCancelled.
+    /// `sent`: what headers() gave for that request; with it a late answer to an old token costs no new authorisation.
+    /// Callers bound how often they send one request again (3 is plenty).
     virtual core::Task<bool> challenged(core::Context const& context, int status, std::string_view www_authenticate,
-                                        std::string_view dpop_nonce) = 0;
+                                        std::string_view dpop_nonce, std::optional<std::string_view> sent = {}) = 0;
 };
 
-/// `spec` and `http` outlive the authorizer. Without an `approver` the authorisation code grant is refused with a
-/// sentence that says how to configure a grant that needs nobody.
+/// `loop` and `http` outlive the authorizer. `tls`: of the server's own connections, to be used for https here too;
+/// null = made when needed. Without an `approver` the authorisation code grant is refused with a sentence that says how
+/// to configure a grant that needs nobody.
 std::unique_ptr<Authorizer> make_authorizer(std::shared_ptr<ServerSpec const> spec, net::Loop& loop,
-                                            net::HttpClient& http, Approver approver = {});
+                                            net::HttpClient& http, Approver approver = {},
+                                            std::shared_ptr<net::TlsContext> tls = {});
 
 } // namespace parley::mcp

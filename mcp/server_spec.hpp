@@ -53,7 +53,8 @@ struct OAuthOptions {
     std::string idp_token_url = {};
     std::string idp_client_id = {};
     core::Secret idp_client_secret = {};
-    bool dpop = false; // proof of possession even where the server does not ask for it
+    bool dpop = false;       // proof of possession even where the server does not ask for it
+    std::string issuer = {}; // whom client_id, secret, key and assertion are for; empty = whom the server names first
 
     bool operator==(OAuthOptions const&) const = default;
 };
