@@ -1,0 +1,340 @@
+#include "mcp/server.hpp"
+
+#include <boost/json/array.hpp>
+#include <boost/json/parse.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "core/json.hpp"
+
+namespace parley::mcp {
+namespace {
+
+namespace json = boost::json;
+
+using core::Errc;
+using core::make_error;
+using std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kRestartMin{1'000};
+constexpr std::chrono::milliseconds kRestartMax{30'000};
+constexpr core::MetricName kSessions{"parley_mcp_sessions", "Sessions with MCP servers now open.",
+                                     core::MetricKind::kGauge};
+constexpr core::MetricName kStarts{"parley_mcp_starts_total", "Sessions with MCP servers that were begun.",
+                                   core::MetricKind::kCounter};
+constexpr core::MetricName kCalls{"parley_mcp_calls_total", "Tools of MCP servers that were called.",
+                                  core::MetricKind::kCounter};
+constexpr core::MetricName kCallSeconds{"parley_mcp_call_seconds", "From calling a tool to its result.",
+                                        core::MetricKind::kHistogram};
+
+std::string_view transport_name(Transport transport) noexcept {
+    switch (transport) {
+        case Transport::kStdio:
+            return "stdio";
+        case Transport::kHttp:
+            return "http";
+        case Transport::kSse:
+            return "sse";
+        case Transport::kHttpOrSse:
+            return "http or sse";
+    }
+    return "";
+}
+
+} // namespace
+
+Server::Server(TransportParts parts, std::shared_ptr<ServerSpec const> spec, Pins& pins, core::MetricSet& metrics)
+    : parts_(std::move(parts)),
+      spec_(std::move(spec)),
+      pins_(pins),
+      pin_identity_(pin_identity(*spec_)),
+      call_ended_(parts_.loop),
+      tasks_(parts_.loop),
+      metrics_(metrics),
+      sessions_gauge_(metrics.counter(kSessions, {{"server", spec_->label}})) {}
+
+Server::~Server() = default;
+
+std::string Server::seat_name(Caller const& caller) const {
+    if (spec_->shared) return {};
+    return caller.user_id.empty() ? caller.principal : caller.principal + '\0' + caller.user_id;
+}
+
+Server::Seat& Server::seat_of(Caller const& caller) {
+    auto& seat = seats_[seat_name(caller)];
+    if (!seat) seat = std::make_shared<Seat>(parts_.loop);
+    seat->last_used = steady_clock::now();
+    return *seat;
+}
+
+// ---- sessions
+
+core::Task<std::shared_ptr<Session>> Server::session(core::Context const& context, Caller const& caller, Seat& seat) {
+    for (;;) {
+        if (closing_) co_return make_error(Errc::kUpstreamUnavailable, "The server is being closed.");
+        if (seat.session && seat.session->is_lost()) {
+            failed(seat, seat.session->lost_reason());
+            drop(seat);
+        }
+        if (seat.session) co_return seat.session;
+        auto const now = steady_clock::now();
+        if (!seat.starting && now < seat.next_try) {
+            auto const wait = std::chrono::ceil<std::chrono::seconds>(seat.next_try - now).count();
+            co_return make_error(Errc::kUpstreamUnavailable,
+                                 seat.last_error + " It is tried again in " + std::to_string(wait) + " s.");
+        }
+        auto const failures = seat.failures;
+        if (!seat.starting) {
+            seat.starting = true;
+            tasks_.spawn(start(seat, caller));
+        }
+        while (seat.starting && !context.cancellation.cancelled() && steady_clock::now() < context.deadline)
+            co_await seat.changed.wait(context);
+        if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
+        if (seat.starting)
+            co_return make_error(Errc::kDeadlineExceeded, "The run took longer than this agent may take.");
+        if (seat.failures > failures) co_return make_error(Errc::kUpstreamUnavailable, seat.last_error);
+    }
+}
+
+// Belongs to the server and not to whoever came first: others wait for it too.
+core::Awaitable<void> Server::start(Seat& seat, Caller caller) {
+    auto stale = [weak = seat.weak_from_this()] {
+        if (auto const strong = weak.lock()) strong->list_until = {};
+    };
+    auto session = std::make_shared<Session>(parts_, spec_, std::move(stale));
+    core::Context const context{life_, steady_clock::now() + spec_->start_timeout};
+    auto const started = co_await session->start(context, caller, era_);
+    metrics_.counter(kStarts, {{"server", spec_->label}, {"outcome", started ? "ready" : "failed"}}).add();
+    if (started) {
+        seat.session = std::move(session);
+        seat.proven = false;
+        seat.last_error.clear();
+        seat.list = nullptr;
+        server_name_ = seat.session->server_name();
+        last_error_.clear();
+        sessions_gauge_.add(1);
+        parts_.loop.log()
+            .info("mcp_server_ready")
+            .add("server", spec_->label)
+            .add("protocol", seat.session->protocol_version())
+            .add("name", server_name_);
+    } else {
+        auto error = started.error();
+        if (error.code == Errc::kDeadlineExceeded)
+            error.message = "It was not ready within " + std::to_string(spec_->start_timeout.count() / 1000) + " s.";
+        last_words_ = session->diagnosis();
+        failed(seat, error);
+        co_await session->close();
+    }
+    seat.starting = false;
+    seat.changed.notify_all();
+}
+
+void Server::failed(Seat& seat, core::Error const& error) {
+    seat.last_error = error.message;
+    last_error_ = error.message;
+    if (seat.session) last_words_ = seat.session->diagnosis();
+    // One that worked until now may be tried at once; one that never came up, or falls each time, later and later.
+    auto const worked = seat.session && seat.proven;
+    seat.failures = worked ? 0 : seat.failures + 1;
+    if (seat.failures > 0) {
+        auto const doubled = kRestartMin * (1 << std::min(seat.failures - 1, 5));
+        auto const limit = std::min<std::chrono::milliseconds>(doubled, kRestartMax);
+        auto const jitter = static_cast<double>(parts_.loop.ids().number() % 1'000) / 2'000.0; // 0 to 0.5
+        seat.next_try =
+            steady_clock::now() +
+            std::chrono::milliseconds(static_cast<std::int64_t>(static_cast<double>(limit.count()) * (1.0 - jitter)));
+    }
+    parts_.loop.log()
+        .warn("mcp_server_failed")
+        .add("server", spec_->label)
+        .add("failures", static_cast<std::int64_t>(seat.failures))
+        .add("reason", plain_text(error.message));
+}
+
+void Server::drop(Seat& seat) {
+    if (!seat.session) return;
+    sessions_gauge_.add(-1);
+    seat.list = nullptr;
+    seat.list_until = {};
+    tasks_.spawn(retire(std::exchange(seat.session, nullptr)));
+}
+
+core::Awaitable<void> Server::retire(std::shared_ptr<Session> session) {
+    co_await session->close();
+}
+
+void Server::tidy(core::SteadyTime now) {
+    if (spec_->idle_stop.count() == 0) return;
+    for (auto it = seats_.begin(); it != seats_.end();) {
+        auto& seat = *it->second;
+        auto const unused =
+            seat.users == 0 && !seat.starting && !seat.listing && now - seat.last_used >= spec_->idle_stop;
+        if (unused) drop(seat);
+        it = unused ? seats_.erase(it) : std::next(it);
+    }
+}
+
+core::Awaitable<void> Server::close() {
+    closing_ = true;
+    life_.cancel();
+    for (auto& [name, seat] : seats_)
+        drop(*seat);
+    co_await tasks_.all_ended();
+}
+
+// ---- calls
+
+core::Task<> Server::enter(core::Context const& context) {
+    while (calls_ >= spec_->calls_max) {
+        co_await call_ended_.wait(context);
+        if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
+        if (steady_clock::now() >= context.deadline)
+            co_return make_error(Errc::kDeadlineExceeded, "The run took longer than this agent may take.");
+    }
+    co_return core::Result<>{};
+}
+
+CallResult Server::told(std::string text) const {
+    CallResult result;
+    result.text = "The tool server '" + spec_->label + "' could not do this. " + std::move(text);
+    result.is_error = true;
+    return result;
+}
+
+// A session that the server has forgotten: it was restarted, or has thrown us out. Nothing was done yet.
+bool Server::is_session_lost(core::Result<Reply> const& reply, Session const& session) const {
+    if (session.is_modern() || spec_->transport == Transport::kStdio) return false;
+    auto const status = reply ? reply->http_status : reply.error().upstream_status;
+    if (status == 404) return true;
+    if (status != 400) return false;
+    if (!reply || !reply->error) return true;
+    return reply->error->code == -32000 || reply->error->code == -32001;
+}
+
+core::Task<Reply> Server::call_once(core::Context const& context, Caller const& caller, Seat& seat,
+                                    Request const& request) {
+    for (auto attempt = 0;; ++attempt) {
+        auto const session = co_await this->session(context, caller, seat);
+        if (!session) co_return session.error();
+        auto const current = *session;
+        auto copy = request;
+        if (current->is_modern()) {
+            auto const name = text_in(request.params, "name");
+            if (!seat.list && request.method == "tools/call") { // what goes into headers is in the list
+                auto const listed = co_await list(context, caller, seat);
+                (void)listed; // the call itself tells what is wrong
+            }
+            auto const found = seat.param_headers.find(name);
+            if (found != seat.param_headers.end()) copy.param_headers = found->second;
+        }
+        auto reply = co_await current->request(context, caller, std::move(copy));
+        if (reply || reply.error().code != Errc::kUpstreamUnavailable) {
+            if (reply && seat.session == current) seat.proven = true;
+        }
+        auto const stale_headers = reply && reply->error && reply->error->code == kHeaderMismatch;
+        if (attempt == 0 && stale_headers) {
+            seat.list_until = {};
+            seat.list = nullptr;
+            continue;
+        }
+        if (attempt == 0 && is_session_lost(reply, *current)) {
+            if (seat.session == current) drop(seat);
+            continue;
+        }
+        co_return reply;
+    }
+}
+
+core::Task<CallResult> Server::call(core::Context const& context, Caller const& caller, std::string tool,
+                                    std::string arguments, std::function<void(Progress const&)> on_progress) {
+    auto const entered = co_await enter(context);
+    if (!entered) co_return entered.error();
+    ++calls_;
+    auto& seat = seat_of(caller);
+    ++seat.users;
+    auto const began = steady_clock::now();
+    Request request{"tools/call"};
+    boost::system::error_code error;
+    auto parsed = json::parse({arguments.data(), arguments.size()}, error);
+    request.params = {{"name", tool}};
+    request.params["arguments"] = !error && parsed.is_object() ? std::move(parsed) : json::value(json::object{});
+    request.on_progress = std::move(on_progress);
+    request.idle_timeout = spec_->call_idle_timeout;
+    request.timeout = spec_->call_timeout;
+    auto const reply = co_await call_once(context, caller, seat, request);
+    --seat.users;
+    --calls_;
+    seat.last_used = steady_clock::now();
+    call_ended_.notify_all();
+    auto const seconds = std::chrono::duration<double>(seat.last_used - began).count();
+    auto const count = [&](char const* outcome) {
+        metrics_.counter(kCalls, {{"server", spec_->label}, {"outcome", outcome}}).add();
+        metrics_.histogram(kCallSeconds, {{"server", spec_->label}}).observe_seconds(seconds);
+    };
+    if (!reply) {
+        auto const code = reply.error().code;
+        count(code == Errc::kCancelled ? "cancelled" : code == Errc::kUpstreamTimeout ? "timeout" : "failed");
+        if (code == Errc::kCancelled || code == Errc::kDeadlineExceeded) co_return reply.error();
+        auto result = told(reply.error().message);
+        result.reached_tool =
+            seat.session != nullptr || code == Errc::kUpstreamTimeout || code == Errc::kUpstreamTruncated;
+        co_return result;
+    }
+    if (reply->error) {
+        count("refused");
+        auto result = told("It says: " + plain_text(reply->error->message, 2'000) + " (" +
+                           std::to_string(reply->error->code) + ")");
+        result.reached_tool = reply->error->code != kInvalidParams && reply->error->code != kMethodNotFound;
+        co_return result;
+    }
+    auto result = read_call_result(reply->result, spec_->result_bytes_max);
+    count(result.is_error ? "tool_error" : "ok");
+    co_return result;
+}
+
+// ---- health
+
+json::object Server::health() const {
+    std::size_t open = 0;
+    auto starting = false;
+    std::shared_ptr<ToolList const> list;
+    std::string protocol;
+    for (auto const& [name, seat] : seats_) {
+        open += seat->session && !seat->session->is_lost() ? 1 : 0;
+        starting = starting || seat->starting;
+        if (seat->list) list = seat->list;
+        if (seat->session) protocol = seat->session->protocol_version();
+    }
+    auto const* const state = open > 0 ? "ready" : starting ? "starting" : last_error_.empty() ? "idle" : "failed";
+    json::object out{{"label", spec_->label},
+                     {"transport", transport_name(spec_->transport)},
+                     {"state", state},
+                     {"sessions", open},
+                     {"calls_under_way", calls_}};
+    if (!protocol.empty()) out["protocol_version"] = protocol;
+    if (!server_name_.empty()) out["name"] = server_name_;
+    if (list) out["tools"] = list->tools.size();
+    if (!last_error_.empty()) out["last_error"] = plain_text(last_error_);
+    if (!last_words_.empty()) {
+        constexpr std::size_t kShownBytes = 1'000;
+        auto const from = last_words_.size() > kShownBytes ? last_words_.size() - kShownBytes : 0;
+        out["last_words"] = core::repair_utf8(std::string_view(last_words_).substr(from));
+    }
+    auto const add_list = [&out](char const* key, std::vector<std::string> const& texts) {
+        if (texts.empty()) return;
+        json::array array;
+        for (auto const& text : texts)
+            array.push_back(json::string(text));
+        out[key] = std::move(array);
+    };
+    add_list("refused_tools", refused_tools_);
+    add_list("changed_tools", changed_tools_);
+    return out;
+}
+
+} // namespace parley::mcp

@@ -1,0 +1,166 @@
+// The tools of a server: listing them page by page, keeping the list while it is fresh, and comparing every definition
+// with what it was when it was first seen.
+#include <boost/json/array.hpp>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "mcp/server.hpp"
+
+namespace parley::mcp {
+namespace {
+
+namespace json = boost::json;
+
+using core::Errc;
+using core::make_error;
+using std::chrono::steady_clock;
+
+constexpr int kPagesMax = 1'000;
+constexpr std::size_t kToolsMax = 4'096;
+
+// A server's own word on how long its list is good for (2026-07-28); ours where it says nothing.
+std::chrono::milliseconds ttl_of(json::object const& result, std::chrono::milliseconds ours) {
+    auto const* const ttl = result.if_contains("ttlMs");
+    if (!ttl || !ttl->is_int64()) return ours;
+    return std::min(std::chrono::milliseconds(std::max<std::int64_t>(ttl->get_int64(), 0)), ours);
+}
+
+} // namespace
+
+core::Task<std::shared_ptr<ToolList const>> Server::tools(core::Context const& context, Caller const& caller) {
+    auto& seat = seat_of(caller);
+    ++seat.users;
+    auto list = co_await this->list(context, caller, seat);
+    --seat.users;
+    if (!list) co_return list.error();
+    co_return std::move(*list);
+}
+
+// One listing at a time for a seat; whoever comes meanwhile waits for its outcome.
+core::Task<std::shared_ptr<ToolList const>> Server::list(core::Context const& context, Caller const& caller,
+                                                         Seat& seat) {
+    for (auto attempt = 0;;) {
+        while (seat.listing && !context.cancellation.cancelled() && steady_clock::now() < context.deadline)
+            co_await seat.changed.wait(context);
+        auto const fresh =
+            seat.list && seat.session && !seat.session->is_lost() && steady_clock::now() < seat.list_until;
+        if (fresh) co_return seat.list;
+        auto session = co_await this->session(context, caller, seat);
+        if (!session) co_return session.error();
+        if (seat.listing) continue;
+        seat.listing = true;
+        auto const current = *session;
+        seat.list_until = steady_clock::now() + spec_->tools_ttl; // a change that is told from now on counts
+        auto listed = co_await read_list(context, caller, seat, *current);
+        seat.listing = false;
+        seat.changed.notify_all();
+        if (listed) {
+            seat.proven = true;
+            seat.list = checked(seat, std::move(*listed));
+            co_return seat.list;
+        }
+        auto const status = listed.error().upstream_status;
+        auto const forgotten = !current->is_modern() && (status == 404 || status == 400);
+        if (forgotten && seat.session == current) drop(seat);
+        auto const again = forgotten || current->is_lost();
+        if (!again || ++attempt > 1) co_return listed.error();
+    }
+}
+
+core::Task<std::vector<ListedTool>> Server::read_list(core::Context const& context, Caller const& caller, Seat& seat,
+                                                      Session& session) {
+    std::vector<ListedTool> out;
+    std::set<std::string, std::less<>> cursors;
+    refused_tools_.clear();
+    Request request{"tools/list"};
+    request.idle_timeout = spec_->list_timeout;
+    request.timeout = spec_->list_timeout;
+    for (auto page = 0; page < kPagesMax; ++page) {
+        auto const reply = co_await session.request(context, caller, request);
+        if (!reply) co_return reply.error();
+        if (reply->error) {
+            if (reply->error->code == kMethodNotFound && !session.offers("tools")) break; // a server of resources only
+            auto error = make_error(Errc::kUpstreamRejected,
+                                    "It refused to list its tools: " + plain_text(reply->error->message));
+            error.upstream_status = reply->http_status;
+            co_return error;
+        }
+        seat.list_until = std::min(seat.list_until, steady_clock::now() + ttl_of(reply->result, spec_->tools_ttl));
+        auto const* const tools = reply->result.if_contains("tools");
+        if (tools && tools->is_array()) {
+            for (auto const& definition : tools->get_array()) {
+                auto const* const object = definition.if_object();
+                if (!object || out.size() >= kToolsMax) continue;
+                auto tool = read_tool(*object, session.is_modern());
+                if (tool) {
+                    out.push_back(std::move(*tool));
+                } else {
+                    refused_tools_.push_back(plain_text(text_in(*object, "name"), 128) + ": " + tool.error().message);
+                }
+            }
+        }
+        auto const* const next = reply->result.if_contains("nextCursor");
+        if (!next || !next->is_string()) break;
+        auto const [at, is_new] = cursors.emplace(next->get_string());
+        if (!is_new) break; // it goes in circles
+        request.params["cursor"] = *at;
+    }
+    co_return out;
+}
+
+std::shared_ptr<ToolList const> Server::checked(Seat& seat, std::vector<ListedTool> listed) {
+    auto list = std::make_shared<ToolList>();
+    changed_tools_.clear();
+    seat.param_headers.clear();
+    std::ranges::sort(listed, {}, [](ListedTool const& one) -> std::string const& { return one.tool.name; });
+    auto const same = [](ListedTool const& a, ListedTool const& b) { return a.tool.name == b.tool.name; };
+    listed.erase(std::ranges::unique(listed, same).begin(), listed.end());
+    for (auto& one : listed) {
+        if (spec_->pins != PinPolicy::kOff && pins_.check(pin_identity_, one.tool) == Pins::Verdict::kChanged) {
+            changed_tools_.push_back(one.tool.name);
+            auto const blocked = spec_->pins == PinPolicy::kBlock;
+            parts_.loop.log()
+                .warn("mcp_tool_changed")
+                .add("server", spec_->label)
+                .add("tool", plain_text(one.tool.name, 128))
+                .add("action", blocked ? "blocked: parley mcp approve accepts it" : "offered")
+                .add("sha256", one.tool.sha256);
+            if (blocked) continue;
+            pins_.approve(pin_identity_, one.tool); // told once
+        }
+        seat.param_headers[one.tool.name] = std::move(one.param_headers);
+        list->tools.push_back(std::move(one.tool));
+    }
+    for (auto const& refused : refused_tools_)
+        parts_.loop.log().warn("mcp_tool_refused").add("server", spec_->label).add("reason", refused);
+    pins_.save();
+    if (!pins_.problem().empty()) parts_.loop.log().warn("mcp_pins").add("reason", pins_.problem());
+    // The same list as before stays the same object: whatever was built from it stays good.
+    auto const unchanged =
+        seat.list && std::ranges::equal(seat.list->tools, list->tools, {}, &Tool::sha256, &Tool::sha256);
+    if (unchanged) return seat.list;
+    return list;
+}
+
+core::Task<std::size_t> Server::approve(core::Context const& context, Caller const& caller, std::string tool) {
+    auto& seat = seat_of(caller);
+    auto session = co_await this->session(context, caller, seat);
+    if (!session) co_return session.error();
+    auto const current = *session;
+    auto const listed = co_await read_list(context, caller, seat, *current);
+    if (!listed) co_return listed.error();
+    std::size_t approved = 0;
+    for (auto const& one : *listed) {
+        if (!tool.empty() && one.tool.name != tool) continue;
+        pins_.approve(pin_identity_, one.tool);
+        ++approved;
+    }
+    pins_.save();
+    seat.list_until = {};
+    if (approved == 0) co_return make_error(Errc::kInvalidValue, "The server has no tool '" + tool + "'.");
+    co_return approved;
+}
+
+} // namespace parley::mcp
