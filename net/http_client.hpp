@@ -60,6 +60,9 @@ public:
     virtual int status() const noexcept = 0;
     virtual std::string_view header(std::string_view lower_case_name) const noexcept = 0;
 
+    /// All values of a field that is a list, e.g. www-authenticate, joined by ", " (RFC 9110 §5.3).
+    virtual std::string header_list(std::string_view lower_case_name) const = 0;
+
     /// The next bytes of the body; empty = its end. Valid until the next co_await.
     /// Errors: kUpstreamTruncated, kUpstreamTimeout, kUpstreamInvalid, kCancelled, kDeadlineExceeded.
     virtual core::Task<std::string_view> read() = 0;

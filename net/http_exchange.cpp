@@ -35,6 +35,16 @@ PooledExchange::PooledExchange(Loop& loop, core::Context const& context, std::sh
       deadline_(loop, Expire{this}),
       on_cancel_(context.cancellation, Stop{this}) {}
 
+std::string PooledExchange::header_list(std::string_view name) const {
+    std::string joined;
+    for (auto const& field : head_.fields) {
+        if (!field_is(field.name, name)) continue;
+        if (!joined.empty()) joined += ", ";
+        joined += field.value;
+    }
+    return joined;
+}
+
 core::Task<> PooledExchange::exchange(std::string_view head, std::string_view body, bool to_head_request,
                                       bool& untouched) {
     untouched = true;

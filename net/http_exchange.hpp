@@ -75,6 +75,7 @@ public:
 
     int status() const noexcept override { return head_.status; }
     std::string_view header(std::string_view name) const noexcept override { return head_.get(name); }
+    std::string header_list(std::string_view name) const override;
 
     /// Sends the request and reads the head of the answer. Errors as HttpClient::send.
     /// `untouched` tells whether nothing at all came back.
