@@ -15,7 +15,6 @@ namespace {
 
 using core::Errc;
 using core::make_error;
-using std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kRenewBefore{30}; // or a tenth of a short life
 constexpr std::chrono::seconds kFresh{30};       // a token refused so soon was not refused for its age
@@ -29,12 +28,13 @@ constexpr int kNonceRepeatsMax = 64;
 class OAuthAuthorizer final : public Authorizer {
 public:
     OAuthAuthorizer(std::shared_ptr<ServerSpec const> spec, net::Loop& loop, net::HttpClient& http, Approver approver,
-                    std::shared_ptr<net::TlsContext> tls)
+                    std::shared_ptr<net::TlsContext> tls, SteadyNow now)
         : spec_(std::move(spec)),
           loop_(loop),
           has_approver_(static_cast<bool>(approver)),
           turn_(loop),
-          grants_(spec_, http, std::move(approver), std::move(tls)) {}
+          now_(std::move(now)),
+          grants_(spec_, http, std::move(approver), std::move(tls), now_) {}
 
     core::Task<std::string> headers(core::Context const& context, std::string_view method,
                                     std::string_view url) override {
@@ -67,7 +67,7 @@ public:
         auto const turn = co_await turn_.lock(context);
         if (!turn) co_return turn.error();
         if (generation_ != had || is_outdated(used)) co_return true; // somebody else has got a new token meanwhile
-        auto const now = steady_clock::now();
+        auto const now = now_();
         if (refusal_ && now < refusal_until_) co_return *refusal_;
         auto const* const token = grants_.token();
         auto const fresh = token != nullptr && now - token->got < kFresh;
@@ -91,9 +91,9 @@ private:
 
     bool is_due() const {
         auto const* const token = grants_.token();
-        auto const now = steady_clock::now();
+        auto const now = now_();
         if (token == nullptr || token->expires == core::SteadyTime::max() || now < no_renewal_before_) return false;
-        auto const before = std::min<steady_clock::duration>(kRenewBefore, (token->expires - token->got) / 10);
+        auto const before = std::min<core::SteadyTime::duration>(kRenewBefore, (token->expires - token->got) / 10);
         return now >= token->expires - before && grants_.can_renew();
     }
 
@@ -108,7 +108,7 @@ private:
         } else if (context.cancellation.cancelled()) {
             co_return renewed.error();
         } else {
-            no_renewal_before_ = steady_clock::now() + kRefusalRest;
+            no_renewal_before_ = now_() + kRefusalRest;
             loop_.log()
                 .warn("mcp_token_not_renewed")
                 .add("server", spec_->label)
@@ -135,7 +135,7 @@ private:
             auto const& error = obtained.error();
             if (error.code == Errc::kUpstreamAuth) {
                 refusal_ = error;
-                refusal_until_ = steady_clock::now() + kRefusalRest;
+                refusal_until_ = now_() + kRefusalRest;
             }
             co_return error;
         }
@@ -196,6 +196,7 @@ private:
     net::Loop& loop_;
     bool has_approver_;
     net::Mutex turn_;
+    SteadyNow now_;
     Grants grants_;
     std::uint64_t generation_ = 0; // of tokens
     std::vector<StepUp> step_ups_;
@@ -210,8 +211,9 @@ private:
 
 std::unique_ptr<Authorizer> make_authorizer(std::shared_ptr<ServerSpec const> spec, net::Loop& loop,
                                             net::HttpClient& http, Approver approver,
-                                            std::shared_ptr<net::TlsContext> tls) {
-    return std::make_unique<OAuthAuthorizer>(std::move(spec), loop, http, std::move(approver), std::move(tls));
+                                            std::shared_ptr<net::TlsContext> tls, SteadyNow now) {
+    return std::make_unique<OAuthAuthorizer>(std::move(spec), loop, http, std::move(approver), std::move(tls),
+                                             std::move(now));
 }
 
 } // namespace parley::mcp

@@ -3,6 +3,7 @@
 // Lives with its transport on the servers' loop.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -20,6 +21,9 @@ namespace parley::mcp {
 /// redirect URL that the person's browser was sent to. Errors: kUpstreamAuth when nobody is there to approve.
 using Approver = std::function<core::Task<std::string>(core::Context const& context, std::string authorize_url)>;
 
+/// Time that passes; tests bring their own.
+using SteadyNow = std::function<core::SteadyTime()>;
+
 class Authorizer {
 public:
     virtual ~Authorizer() = default;
@@ -32,6 +36,7 @@ public:
     /// Looks at an answer of the server: 401, or 403 with insufficient_scope, or a DPoP nonce. true = something was got
     /// that makes it worth sending the request again. Errors: kUpstreamAuth in plain words (what was asked for, what is
     /// missing, where to configure it), upstream faults of the authorisation server, kCancelled.
+    /// `www_authenticate`: all of them (ClientExchange::header_list).
     /// `sent`: what headers() gave for that request; with it a late answer to an old token costs no new authorisation.
     /// Callers bound how often they send one request again (3 is plenty).
     virtual core::Task<bool> challenged(core::Context const& context, int status, std::string_view www_authenticate,
@@ -43,6 +48,7 @@ public:
 /// to configure a grant that needs nobody.
 std::unique_ptr<Authorizer> make_authorizer(std::shared_ptr<ServerSpec const> spec, net::Loop& loop,
                                             net::HttpClient& http, Approver approver = {},
-                                            std::shared_ptr<net::TlsContext> tls = {});
+                                            std::shared_ptr<net::TlsContext> tls = {},
+                                            SteadyNow now = &std::chrono::steady_clock::now);
 
 } // namespace parley::mcp

@@ -68,11 +68,17 @@ private:
         known_ = scheme == "bearer" || scheme == "dpop";
         challenge_.bearer |= scheme == "bearer";
         challenge_.dpop |= scheme == "dpop";
-        // token68 credentials of schemes such as Negotiate: nothing of ours, up to the next comma
-        if (!*known_ && text_.find('=') == std::string_view::npos) skip_to_comma();
+        skip_token68();
     }
 
-    void skip_to_comma() { text_.remove_prefix(std::min(text_.find(','), text_.size())); }
+    /// RFC 9110 §11.2: what schemes such as Negotiate have instead of parameters. It ends in any number of '='.
+    void skip_token68() {
+        auto const word_end = std::ranges::find_if_not(text_, [](char c) { return is_token_char(c) || c == '/'; });
+        auto const size = static_cast<std::size_t>(word_end - text_.begin());
+        auto const pad_end = std::min(text_.find_first_not_of('=', size), text_.size());
+        auto const next = std::min(text_.find_first_not_of(" \t", pad_end), text_.size());
+        if (size > 0 && (next == text_.size() || text_[next] == ',')) text_.remove_prefix(next);
+    }
 
     void take(std::string const& name, std::string text) {
         if (!*known_) return;

@@ -16,16 +16,26 @@ constexpr std::string_view kExchangeGrant = "urn:ietf:params:oauth:grant-type:to
 constexpr std::string_view kIdTokenType = "urn:ietf:params:oauth:token-type:id_token";
 constexpr std::string_view kIdJagType = "urn:ietf:params:oauth:token-type:id-jag"; // identity assertion JWT grant
 
+/// 2026-07-28, "Communication Security": a code must not travel in the clear.
+bool is_redirect_safe(std::string_view uri) {
+    auto const origin = origin_of(uri);
+    auto const local = [&](std::string_view host) {
+        return origin.starts_with(host) && (origin.size() == host.size() || origin[host.size()] == ':');
+    };
+    return (origin.starts_with("https://") && origin.size() > 8) || local("http://localhost") ||
+           local("http://127.0.0.1") || local("http://[::1]");
+}
+
 } // namespace
 
 Grants::Grants(std::shared_ptr<ServerSpec const> spec, net::HttpClient& http, Approver approver,
-               std::shared_ptr<net::TlsContext> tls)
+               std::shared_ptr<net::TlsContext> tls, SteadyNow now)
     : spec_(std::move(spec)),
       approver_(std::move(approver)),
       origins_(spec_, http, std::move(tls)),
       discovery_(spec_, origins_),
-      registration_(spec_, origins_),
-      endpoint_(spec_->label, origins_, dpop_) {}
+      registration_(spec_, origins_, now),
+      endpoint_(spec_->label, origins_, dpop_, now) {}
 
 core::Error Grants::missing(std::string_view why) const {
     return make_error(Errc::kUpstreamAuth,
@@ -89,6 +99,9 @@ core::Task<> Grants::obtain(core::Context const& context, Challenge const& chall
 
 core::Task<> Grants::perform(core::Context const& context, Attempt attempt) {
     auto const& issuer = attempt.found.server.issuer;
+    if (grant() == Grant::kAuthorizationCode && !is_redirect_safe(spec_->oauth.redirect_uri)) {
+        co_return missing("oauth.redirect_uri must be set, and be https or a page of this machine.");
+    }
     for (auto tries = 0;; ++tries) {
         auto client = co_await registration_.client(context, attempt.found.server, grant(), attempt.dpop);
         if (!client) co_return client.error();

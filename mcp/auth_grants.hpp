@@ -23,7 +23,7 @@ public:
     using Grant = OAuthOptions::Grant;
 
     Grants(std::shared_ptr<ServerSpec const> spec, net::HttpClient& http, Approver approver,
-           std::shared_ptr<net::TlsContext> tls);
+           std::shared_ptr<net::TlsContext> tls, SteadyNow now);
     Grants(Grants const&) = delete;
     Grants& operator=(Grants const&) = delete;
 

@@ -104,7 +104,7 @@ core::Task<Client> Registration::client(core::Context const& context, ServerMeta
         co_return client;
     }
     auto const known = registered_.find(server.issuer);
-    if (known != registered_.end() && std::chrono::steady_clock::now() < known->second.expires) {
+    if (known != registered_.end() && now_() < known->second.expires) {
         co_return known->second.client;
     }
     if (server.registration_endpoint.empty()) {
@@ -186,8 +186,7 @@ core::Result<Registration::Registered> Registration::read_registration(OAuthAnsw
     auto const at_s = expires != nullptr && expires->is_int64() ? expires->get_int64() : 0;
     if (at_s > 0) {
         auto const now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()).time_since_epoch();
-        out.expires = std::chrono::steady_clock::now() +
-                      std::chrono::seconds(std::clamp<std::int64_t>(at_s - now.count(), 0, 366LL * 24 * 3600));
+        out.expires = now_() + std::chrono::seconds(std::clamp<std::int64_t>(at_s - now.count(), 0, 366LL * 24 * 3600));
     }
     return out;
 }

@@ -20,8 +20,8 @@ class Registration {
 public:
     static constexpr std::size_t kIssuersMax = 8;
 
-    Registration(std::shared_ptr<ServerSpec const> spec, Origins& origins)
-        : spec_(std::move(spec)), origins_(origins) {}
+    Registration(std::shared_ptr<ServerSpec const> spec, Origins& origins, SteadyNow now)
+        : spec_(std::move(spec)), origins_(origins), now_(std::move(now)) {}
 
     /// `grant` is what the client is for, never kAuto. Errors: kUpstreamAuth in plain words, faults of the way there.
     core::Task<Client> client(core::Context const& context, ServerMetadata const& server, OAuthOptions::Grant grant,
@@ -46,6 +46,7 @@ private:
 
     std::shared_ptr<ServerSpec const> spec_;
     Origins& origins_;
+    SteadyNow now_;
     std::string configured_for_; // the issuer that the configured credentials were first used at
     std::map<std::string, Registered> registered_;
 };

@@ -143,7 +143,7 @@ core::Result<TokenAnswer> TokenEndpoint::read(OAuthAnswer const& answer, TokenRe
     if (!request.dpop && out.token.dpop) return unreadable("with a token bound to a key that it was not shown");
     auto const scopes = text_of(object, "scope");
     out.token.scopes = scopes.empty() ? request.scopes : parse_scopes(scopes);
-    out.token.got = std::chrono::steady_clock::now();
+    out.token.got = now_();
     auto const lifetime = lifetime_of(object);
     if (lifetime > 0) out.token.expires = out.token.got + std::chrono::seconds(std::min(lifetime, kLifetimeMax_s));
     return out;

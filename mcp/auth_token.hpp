@@ -9,6 +9,7 @@
 #include "core/context.hpp"
 #include "core/secret.hpp"
 #include "core/task.hpp"
+#include "mcp/auth.hpp"
 #include "mcp/auth_metadata.hpp"
 #include "mcp/dpop.hpp"
 #include "mcp/origins.hpp"
@@ -54,8 +55,8 @@ struct TokenAnswer {
 
 class TokenEndpoint {
 public:
-    TokenEndpoint(std::string label, Origins& origins, Dpop& dpop)
-        : label_(std::move(label)), origins_(origins), dpop_(dpop) {}
+    TokenEndpoint(std::string label, Origins& origins, Dpop& dpop, SteadyNow now)
+        : label_(std::move(label)), origins_(origins), dpop_(dpop), now_(std::move(now)) {}
 
     /// A refusal is an answer. Errors: faults of the way there, kUpstreamInvalid for what cannot be read.
     core::Task<TokenAnswer> ask(core::Context const& context, Client const& client, TokenRequest request);
@@ -69,6 +70,7 @@ private:
     std::string label_;
     Origins& origins_;
     Dpop& dpop_;
+    SteadyNow now_;
 };
 
 } // namespace parley::mcp

@@ -1,0 +1,33 @@
+#include "core/base64.hpp"
+
+#include <gtest/gtest.h>
+
+#include "core/random.hpp"
+
+namespace parley::core {
+namespace {
+
+TEST(Base64, EncodesTheExamplesOfRfc4648) {
+    EXPECT_EQ(base64(""), "");
+    EXPECT_EQ(base64("f"), "Zg==");
+    EXPECT_EQ(base64("fo"), "Zm8=");
+    EXPECT_EQ(base64("foo"), "Zm9v");
+    EXPECT_EQ(base64("foob"), "Zm9vYg==");
+    EXPECT_EQ(base64("fooba"), "Zm9vYmE=");
+    EXPECT_EQ(base64("foobar"), "Zm9vYmFy");
+}
+
+TEST(Base64, UrlsHaveTheirOwnAlphabetAndNoPadding) {
+    EXPECT_EQ(base64("\xfb\xff\xbf\xff"), "+/+//w==");
+    EXPECT_EQ(base64url("\xfb\xff\xbf\xff"), "-_-__w");
+    EXPECT_EQ(base64url("\x03\xec\xff\xe0\xc1"), "A-z_4ME"); // RFC 7515 appendix C
+}
+
+TEST(RandomBytes, AreAsManyAsAskedForAndNeverTheSame) {
+    EXPECT_EQ(random_bytes(0), "");
+    EXPECT_EQ(random_bytes(300).size(), 300U);
+    EXPECT_NE(random_bytes(32), random_bytes(32));
+}
+
+} // namespace
+} // namespace parley::core
