@@ -21,9 +21,13 @@ if(PARLEY_LLD AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
 endif()
 
 # simdjson picks its kernels when it is compiled; without AVX2 it is several times slower (docs/decisions/0003-cpu.md).
+# It wants PCLMULQDQ as well, which every CPU with AVX2 has but which is not part of x86-64-v3.
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
   set(PARLEY_CPU "x86-64-v3" CACHE STRING "What the compiler may assume (-march); x86-64 for machines older than 2013")
   add_compile_options(-march=${PARLEY_CPU})
+  if(NOT PARLEY_CPU STREQUAL "x86-64")
+    add_compile_options(-mpclmul)
+  endif()
 endif()
 
 # Our own targets only: dependencies are SYSTEM.

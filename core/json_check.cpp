@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <list>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,7 @@
 
 #include "core/json.hpp"
 #include "core/json_escape.hpp"
+#include "core/json_object.hpp"
 #include "core/json_padded.hpp"
 
 namespace parley::core {
@@ -23,6 +25,9 @@ namespace {
 namespace od = simdjson::ondemand;
 
 static_assert(kJsonPadding >= simdjson::SIMDJSON_PADDING);
+#ifdef __AVX2__
+static_assert(SIMDJSON_CAN_ALWAYS_RUN_HASWELL, "simdjson falls back to scalar code: what does it want beside AVX2?");
+#endif
 
 // The walk recurses once a level; this keeps its stack below 200 KB whatever the caller asks for.
 constexpr std::size_t kDepthMaxSupported = 512;
@@ -59,10 +64,9 @@ public:
     Checker(std::string_view text, std::size_t depth_max)
         : text_(text), depth_max_(std::min(depth_max, kDepthMaxSupported)) {}
 
-    Result<> run(std::size_t capacity) {
+    // Leaves `document` at its end.
+    Result<> run(std::size_t capacity, od::parser& parser, od::document& document) {
         if (text_.substr(0, 3) == "\xEF\xBB\xBF") return fault_at(text_, 0, "a byte order mark is not allowed");
-        od::parser parser;
-        od::document document;
         if (auto const error = parser.iterate(text_.data(), text_.size(), capacity).get(document)) {
             return stage_one_fault(error);
         }
@@ -329,26 +333,56 @@ private:
     std::string what_;                // empty = the reader itself failed
 };
 
+thread_local std::unique_ptr<od::parser> kept_parser; // of the last JsonParser; null while it is in use
+
 } // namespace
+
+JsonParser::JsonParser() : parser_(std::move(kept_parser)) {
+    if (!parser_) parser_ = std::make_unique<od::parser>();
+}
+
+JsonParser::~JsonParser() {
+    if (parser_->capacity() <= kKeptCapacityMax) kept_parser = std::move(parser_);
+}
+
+Result<> CheckedObject::check(std::string_view text, std::size_t capacity, std::size_t depth_max) {
+    if (!is_padded(text, capacity)) return make_error(Errc::kInternal, "JSON text without padding");
+    members_.clear();
+    Checker checker(text, depth_max);
+    if (auto const checked = checker.run(capacity, parser_.get(), document_); !checked) return checked.error();
+    if (!checker.is_object()) return make_error(Errc::kInvalidJson, "the text is not a JSON object");
+    members_ = checker.take_members();
+    return {};
+}
+
+Result<od::value> CheckedObject::enter(JsonMember const& member) {
+    document_.rewind();
+    od::object object;
+    if (!document_.get_object().get(object)) {
+        for (auto field : object) {
+            od::raw_json_string key;
+            od::value value;
+            if (field.key().get(key)) break;
+            if (key.raw() != member.key.data()) continue;
+            if (field.value().get(value)) break;
+            return value;
+        }
+    }
+    return make_error(Errc::kInternal, "a checked JSON object has lost a member");
+}
 
 Result<> check_json_padded(std::string_view text, std::size_t capacity, std::size_t depth_max) {
     if (!is_padded(text, capacity)) return check_json(text, depth_max);
-    return Checker(text, depth_max).run(capacity);
-}
-
-Result<std::vector<JsonMember>> check_json_object(std::string_view text, std::size_t capacity, std::size_t depth_max) {
-    if (!is_padded(text, capacity)) return make_error(Errc::kInternal, "JSON text without padding");
-    Checker checker(text, depth_max);
-    if (auto const checked = checker.run(capacity); !checked) return checked.error();
-    if (!checker.is_object()) return make_error(Errc::kInvalidJson, "the text is not a JSON object");
-    return checker.take_members();
+    JsonParser parser;
+    od::document document;
+    return Checker(text, depth_max).run(capacity, parser.get(), document);
 }
 
 Result<> check_json(std::string_view text, std::size_t depth_max) {
     std::string copy;
     copy.reserve(text.size() + kJsonPadding);
     copy = text; // its end is a zero byte: padded
-    return Checker(copy, depth_max).run(text.size() + kJsonPadding);
+    return check_json_padded(copy, copy.capacity(), depth_max);
 }
 
 } // namespace parley::core

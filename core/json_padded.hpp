@@ -1,11 +1,9 @@
-// The JSON check without a copy, for those who keep their text in a buffer with room behind it, and the members of an
-// object, which the check has seen anyway.
+// The JSON check without a copy, for those who keep their text in a buffer with room behind it.
 // No state: callable from any loop.
 #pragma once
 
 #include <cstddef>
 #include <string_view>
-#include <vector>
 
 #include "core/result.hpp"
 
@@ -18,15 +16,5 @@ inline constexpr std::size_t kJsonPadding = 64;
 /// at least text.size() + kJsonPadding and a zero byte or whitespace follows the text (as in any std::string with that
 /// capacity). Anything else is copied first. Errors: as check_json.
 Result<> check_json_padded(std::string_view text, std::size_t capacity, std::size_t depth_max);
-
-/// A member of an object, as slices of its text.
-struct JsonMember {
-    std::string_view key;  // the JSON string body, escapes kept
-    std::string_view json; // the value, without whitespace around it
-};
-
-/// check_json_padded for a text that must be one object: also yields its members, in order. No two keys are equal.
-/// The slices point into `text`, which must be as check_json_padded likes it: kInternal if it is not.
-Result<std::vector<JsonMember>> check_json_object(std::string_view text, std::size_t capacity, std::size_t depth_max);
 
 } // namespace parley::core

@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "core/json.hpp"
-#include "core/json_padded.hpp"
+#include "core/json_object.hpp"
 #include "server/chat_request_checks.hpp"
 #include "server/chat_request_parts.hpp"
 #include "server/chat_request_walk.hpp"
@@ -54,15 +54,19 @@ public:
 
     Result<> read() {
         auto const& body = *request_.body;
-        auto members = core::check_json_object(body, body.capacity(), limits_.depth_max);
-        if (!members) return unreadable(body, members.error(), limits_.depth_max);
-        if (members->size() > limits_.fields_max) {
+        core::CheckedObject object;
+        auto const checked = object.check(body, body.capacity(), limits_.depth_max);
+        if (!checked) return unreadable(body, checked.error(), limits_.depth_max);
+        if (object.members().size() > limits_.fields_max) {
             return core::make_error(core::Errc::kInvalidValue,
                                     fmt::format("The request has more than {} fields.", limits_.fields_max));
         }
         auto const* const readable_end = body.data() + body.capacity();
-        for (auto const& [key, json] : *members) {
-            if (auto const taken = take(name_of(key), {json, readable_end}); !taken) return taken;
+        for (auto const& member : object.members()) {
+            auto const name = name_of(member.key);
+            auto const taken =
+                name == "messages" ? take_messages(object, member) : take(name, {member.json, readable_end});
+            if (!taken) return taken;
         }
         return finish();
     }
@@ -77,12 +81,13 @@ private:
         return again == name ? std::string_view(name) : std::string_view{};
     }
 
+    Result<> take_messages(core::CheckedObject& object, core::JsonMember const& member) {
+        has_messages_ = true;
+        return read_messages(object, member, limits_, request_.messages);
+    }
+
     Result<> take(std::string_view name, Slice value) {
         if (name == "model") return take_model(value.json);
-        if (name == "messages") {
-            has_messages_ = true;
-            return read_messages(value, limits_, request_.messages);
-        }
         if (name.empty() ||
             std::find(std::begin(kNeverForwarded), std::end(kNeverForwarded), name) != std::end(kNeverForwarded)) {
             return {};

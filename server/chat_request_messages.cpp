@@ -291,14 +291,14 @@ private:
         if (role_.empty()) return missing_parameter(path);
         if (!is_string(role_)) return invalid_type(path, "a string", role_);
         auto const role = string_text(role_);
-        std::vector<std::string_view> names;
         for (auto const& [name, known] : kRoles) {
-            if (name == role) {
-                message_.role = known;
-                return {};
-            }
-            names.push_back(name);
+            if (name != role) continue;
+            message_.role = known;
+            return {};
         }
+        std::vector<std::string_view> names;
+        for (auto const& [name, known] : kRoles)
+            names.push_back(name);
         return invalid_choice(path, role, names);
     }
 
@@ -364,10 +364,11 @@ private:
 
 } // namespace
 
-Result<> read_messages(Slice messages, RequestLimits const& limits, std::vector<chat::Message>& out) {
+Result<> read_messages(core::CheckedObject& request, core::JsonMember const& messages, RequestLimits const& limits,
+                       std::vector<chat::Message>& out) {
     Path const root{nullptr, "messages"};
     if (!is_array(messages.json)) return invalid_type(root, "an array of objects", messages.json);
-    Walk walk(messages);
+    Walk walk(request, messages);
     auto const array = walk.array();
     if (!array) return array.error();
     CallLedger ledger;

@@ -11,10 +11,16 @@
 #include "server/chat_request.hpp"
 #include "server/chat_request_checks.hpp"
 
+namespace parley::core {
+class CheckedObject;
+struct JsonMember;
+} // namespace parley::core
+
 namespace parley::server {
 
-/// Checks `messages` and appends a slice for each. Errors: as parse_chat_request.
-core::Result<> read_messages(Slice messages, RequestLimits const& limits, std::vector<chat::Message>& out);
+/// Checks `messages`, a member of the request, and appends a slice for each. Errors: as parse_chat_request.
+core::Result<> read_messages(core::CheckedObject& request, core::JsonMember const& messages,
+                             RequestLimits const& limits, std::vector<chat::Message>& out);
 
 /// Checks `tools`; true when there is at least one.
 core::Result<bool> check_tools(Slice tools, RequestLimits const& limits);

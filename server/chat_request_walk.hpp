@@ -1,12 +1,13 @@
-// One pass over a checked part of the request, with simdjson's on-demand reader. Included by chat_request_*.cpp only,
-// so that simdjson stays out of every other file. Owned by one call, on the stack.
+// One pass over a checked part of the request, with simdjson's on-demand reader. Included by sources only, so that
+// simdjson stays out of every other file. Owned by one call, on the stack.
 #pragma once
 
 #include <simdjson.h>
 
+#include <optional>
 #include <string_view>
 
-#include "core/json_padded.hpp"
+#include "core/json_object.hpp"
 #include "server/chat_request_checks.hpp"
 
 namespace parley::server {
@@ -24,30 +25,32 @@ inline std::string_view trim_end(std::string_view text) noexcept {
 
 class Walk {
 public:
-    explicit Walk(Slice slice) : slice_(slice) {
+    /// Indexes the slice anew: for small ones.
+    explicit Walk(Slice slice) {
         auto const capacity = static_cast<std::size_t>(slice.readable_end - slice.json.data());
-        ok_ = !parser_.iterate(slice.json.data(), slice.json.size(), capacity).get(document_);
+        auto& document = own_.emplace();
+        if (!document.parser.get().iterate(slice.json.data(), slice.json.size(), capacity).get(document.document))
+            document_ = &document.document;
+    }
+
+    /// Goes to `member` in the index that the check of the whole request has made.
+    Walk(core::CheckedObject& object, core::JsonMember const& member) {
+        auto const value = object.enter(member);
+        if (!value) return;
+        document_ = &object.document();
+        value_ = *value;
     }
 
     Walk(Walk const&) = delete;
     Walk& operator=(Walk const&) = delete;
 
-    core::Result<od::array> array() {
-        od::array root;
-        if (!ok_ || document_.get_array().get(root)) return walk_error();
-        return root;
-    }
-
-    core::Result<od::object> object() {
-        od::object root;
-        if (!ok_ || document_.get_object().get(root)) return walk_error();
-        return root;
-    }
+    core::Result<od::array> array() { return open<od::array>(); }
+    core::Result<od::object> object() { return open<od::object>(); }
 
     /// From `begin` to the end of the value that has just been iterated to its end; never the root.
     std::string_view slice_from(char const* begin) {
         char const* next = nullptr; // the comma or bracket behind the value
-        if (document_.current_location().get(next)) return {};
+        if (document_->current_location().get(next)) return {};
         return trim_end({begin, next});
     }
 
@@ -90,10 +93,22 @@ public:
     }
 
 private:
-    Slice slice_;
-    od::parser parser_;
-    od::document document_;
-    bool ok_ = false;
+    struct Own {
+        core::JsonParser parser;
+        od::document document;
+    };
+
+    template <class Root>
+    core::Result<Root> open() {
+        Root root;
+        if (document_ == nullptr) return walk_error();
+        if (value_ ? value_->get<Root>().get(root) : document_->get<Root>().get(root)) return walk_error();
+        return root;
+    }
+
+    std::optional<Own> own_;
+    std::optional<od::value> value_;
+    od::document* document_ = nullptr; // null = it could not be read
 };
 
 } // namespace parley::server

@@ -53,7 +53,7 @@ int unknown_command(CLI::App const& cli, std::string const& word) {
 
 int main(int argc, char** argv) try {
 #if defined(__x86_64__) && defined(__AVX2__)
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2")) {
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2") || !__builtin_cpu_supports("pclmul")) {
         std::fputs(
             "parley: this build needs a CPU with AVX2 (2013 or later). Build with cmake -DPARLEY_CPU=x86-64 for older "
             "ones.\n",

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "core/json.hpp"
+#include "core/json_object.hpp"
 #include "core/json_padded.hpp"
 
 namespace {
@@ -52,12 +53,16 @@ void check_text(std::string_view text) {
     require(core::check_json_padded({padded.data(), text.size()}, padded.size(), kDepth).has_value() ==
             result.has_value());
     padded.resize(text.size());
-    auto const members = core::check_json_object(padded, padded.capacity(), kDepth);
-    require(!members || result);
-    if (!members || !other) return;
+    core::CheckedObject object;
+    auto const checked = object.check(padded, padded.capacity(), kDepth);
+    require(!checked || result);
+    if (!checked || !other) return;
     std::string rebuilt = "{";
-    for (auto const& [key, json] : *members) {
+    for (auto const& member : object.members()) {
+        auto const& [key, json] = member;
         require(core::check_json("[" + std::string(json) + "]", kDepth + 1).has_value());
+        auto value = object.enter(member);
+        require(value && value->raw_json_token().data() == json.data());
         if (rebuilt.size() > 1) rebuilt += ',';
         rebuilt.append("\"").append(key).append("\":").append(json);
     }

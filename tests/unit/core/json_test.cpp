@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/json_object.hpp"
 #include "core/json_padded.hpp"
 
 namespace parley::core {
@@ -399,10 +400,10 @@ TEST(JsonCheck, YieldsTheMembersOfAnObject) {
     std::string text = " { \"a\" : [1, {\"x\":[]} ] ,\n\"b\\u0065\":\"s\" , \"c\":1.50\t,\"d\":{},\"e\":null } ";
     auto const size = text.size();
     text.append(kJsonPadding, ' ');
-    auto const members = check_json_object({text.data(), size}, text.size(), kDepth);
-    ASSERT_TRUE(members);
+    CheckedObject object;
+    ASSERT_TRUE(object.check({text.data(), size}, text.size(), kDepth));
     std::vector<std::pair<std::string_view, std::string_view>> seen;
-    for (auto const& [key, json] : *members)
+    for (auto const& [key, json] : object.members())
         seen.emplace_back(key, json);
     EXPECT_EQ(seen, (decltype(seen){
                         {"a", "[1, {\"x\":[]} ]"}, {"b\\u0065", "\"s\""}, {"c", "1.50"}, {"d", "{}"}, {"e", "null"}}));
@@ -410,13 +411,48 @@ TEST(JsonCheck, YieldsTheMembersOfAnObject) {
     for (auto const other : {"[]"sv, "1"sv, "\"{}\""sv, "null"sv, "{"sv, "{\"a\":1"sv, "{\"a\":[1}"sv, "{\"a\"}"sv}) {
         std::string padded(other);
         padded.append(kJsonPadding, ' ');
-        auto const result = check_json_object({padded.data(), other.size()}, padded.size(), kDepth);
+        CheckedObject refused;
+        auto const result = refused.check({padded.data(), other.size()}, padded.size(), kDepth);
         ASSERT_FALSE(result) << other;
         EXPECT_EQ(result.error().code, Errc::kInvalidJson);
     }
-    EXPECT_EQ(check_json_object("{}", 2, kDepth).error().code, Errc::kInternal) << "no room";
+    EXPECT_EQ(CheckedObject{}.check("{}", 2, kDepth).error().code, Errc::kInternal) << "no room";
     std::string const inside(2 * kJsonPadding, '}');
-    EXPECT_EQ(check_json_object({inside.data(), 2}, inside.size(), kDepth).error().code, Errc::kInternal);
+    EXPECT_EQ(CheckedObject{}.check({inside.data(), 2}, inside.size(), kDepth).error().code, Errc::kInternal);
+}
+
+TEST(JsonCheck, WalksAnyMemberOfACheckedObjectAsOftenAsWanted) {
+    std::string text = R"({"a":{"b":[1,2]},"\u0062":[{"a":"x"},"y"],"c":"a","d":3})";
+    text.reserve(text.size() + kJsonPadding);
+    CheckedObject object;
+    ASSERT_TRUE(object.check(text, text.capacity(), kDepth));
+    auto const& members = object.members();
+    ASSERT_EQ(members.size(), 4U);
+    for (std::size_t const i : {3U, 1U, 0U, 2U, 1U, 1U}) {
+        ASSERT_TRUE(check_json(R"({"another":"text, read by another reader meanwhile"})", kDepth));
+        auto value = object.enter(members[i]);
+        ASSERT_TRUE(value) << i;
+        EXPECT_EQ(value->raw_json_token().data(), members[i].json.data());
+    }
+    auto value = object.enter(members[1]);
+    ASSERT_TRUE(value);
+    std::vector<std::string_view> seen;
+    for (auto element : value->get_array())
+        seen.push_back(simdjson::to_json_string(element.value()));
+    EXPECT_EQ(seen, (std::vector<std::string_view>{R"({"a":"x"})", R"("y")"}));
+
+    JsonMember const stranger{"a", "1"}; // the same key, but not this object's
+    EXPECT_EQ(object.enter(stranger).error().code, Errc::kInternal);
+}
+
+TEST(JsonCheck, ReadsAfterATextThatIsTooLargeForTheReaderToBeKept) {
+    for (auto const size : {std::size_t{10}, JsonParser::kKeptCapacityMax + 1, std::size_t{1000}}) {
+        auto const string = '"' + std::string(size, 'x') + '"';
+        EXPECT_TRUE(check_json(string, kDepth)) << size;
+        EXPECT_FALSE(check_json(string + "1", kDepth)) << size;
+        JsonParser again; // what it was used for before does not show
+        EXPECT_LE(again.get().capacity(), JsonParser::kKeptCapacityMax);
+    }
 }
 
 TEST(JsonCheck, TakesManyKeysInReasonableTime) {
