@@ -63,7 +63,6 @@ core::Awaitable<Connection::Next> Connection::serve_one() {
     request.started = started;
     request.peer = peer_;
     request.head_bytes = std::move(in_); // a long string: its bytes, and the views into them, stay where they are
-    in_.clear();
     take_rest(request, head_size);
     if (request.head.expects_continue && in_.empty() && request.body.empty() && request.head.body != BodyKind::kNone) {
         send("HTTP/1.1 100 Continue\r\n\r\n", {});
@@ -89,16 +88,18 @@ core::Awaitable<Connection::Next> Connection::refuse_request(RequestHead const& 
         (head.body == BodyKind::kLength && head.content_length <= limits_.drained_bytes_max && !head.expects_continue);
     auto left = head.body == BodyKind::kLength ? static_cast<std::size_t>(head.content_length) : 0;
     if (!small) response.close = true;
-    respond(std::move(response));
+    keep_rest();
     in_.erase(0, head_size); // head's views end here
+    respond(std::move(response));
     set_timer(Phase::kBody, limits_.body_timeout);
     while (keep_alive_ && left > 0) {
         auto const n = std::min(left, in_.size());
         in_.erase(0, n);
         left -= n;
         if (left == 0) break;
-        auto const more = co_await fill();
-        if (!more) co_return Next::kClose;
+        auto const bytes = co_await receive();
+        if (bytes.empty()) co_return Next::kClose;
+        in_.append(bytes);
     }
     co_return keep_alive_ ? Next::kAgain : Next::kClose;
 }
@@ -196,10 +197,9 @@ core::Awaitable<void> Connection::close() {
     std::size_t dropped = in_.size();
     in_ = {};
     while (dropped <= limits_.drained_bytes_max) {
-        auto const more = co_await fill();
-        if (!more) break;
-        dropped += in_.size();
-        in_.clear();
+        auto const bytes = co_await receive();
+        if (bytes.empty()) break;
+        dropped += bytes.size();
     }
     lost();
 }

@@ -52,8 +52,8 @@ private:
     core::Awaitable<Next> refuse_request(RequestHead const& head, std::size_t head_size, Response response);
     bool decompress(Request& request, std::size_t bytes_max);
     void take_rest(Request& request, std::size_t head_size);
-    core::Awaitable<bool> fill() { return fill(in_, static_cast<std::size_t>(-1)); }
-    core::Awaitable<bool> fill(std::string& into, std::size_t bytes_max);
+    void keep_rest();
+    core::Awaitable<std::string_view> receive();
     core::Awaitable<void> handle(Request request);
     core::Awaitable<bool> drain_output(std::size_t below);
     core::Awaitable<void> close();
@@ -81,6 +81,7 @@ private:
     bool const tls_;
 
     std::string in_;             // received, not yet consumed
+    std::string_view rest_;      // what follows in_, still in the loop's scratch; empty across every co_await
     std::size_t head_bytes_ = 0; // of the request at the front of in_
     std::string out_;            // to be sent, behind what the kernel has taken
     std::size_t out_sent_ = 0;

@@ -9,6 +9,7 @@
 namespace parley::net {
 namespace {
 
+constexpr std::string_view kHeadEnd = "\r\n\r\n";
 constexpr std::size_t kBodyPadding = 64;             // simdjson reads that far behind the end
 constexpr std::size_t kClaimedBytesMax = 256 * 1024; // a Content-Length alone does not buy more memory
 
@@ -23,19 +24,24 @@ core::Awaitable<bool> Connection::read_head(RequestHead& head) {
                 head_bytes_ = parsed.bytes;
                 co_return true;
             }
+            keep_rest();
             if (parsed.status == HeadStatus::kBad) {
                 refuse(parsed.http_status, parsed.reason);
                 co_return false;
             }
         }
-        auto const had = in_.size();
         if (draining_ && in_.empty() && served_) co_return false;
-        auto const more = co_await fill();
-        if (!more) {
+        auto const bytes = co_await receive();
+        if (bytes.empty()) {
             if (timed_out_ && !in_.empty()) refuse(408, "The request header did not arrive in time.");
             co_return false;
         }
-        if (had == 0) set_timer(Phase::kHead, limits_.head_timeout);
+        if (in_.empty()) set_timer(Phase::kHead, limits_.head_timeout);
+        // Usually the head has come in one piece: what is behind it is copied once, to where it belongs.
+        auto const end = in_.empty() ? bytes.find(kHeadEnd) : bytes.npos;
+        auto const head_part = end == bytes.npos ? bytes : bytes.substr(0, end + kHeadEnd.size());
+        in_.append(head_part);
+        rest_ = bytes.substr(head_part.size());
     }
 }
 
@@ -53,24 +59,36 @@ core::Awaitable<bool> Connection::read_body(Request& request) {
     co_return whole;
 }
 
-// What came behind the head: the start of a body goes where it belongs in one copy, the rest waits in in_.
+// What came behind the head: the start of a body goes where it belongs, what follows waits in in_.
 void Connection::take_rest(Request& request, std::size_t head_size) {
-    auto rest = std::string_view(request.head_bytes).substr(head_size);
+    in_.clear();
+    std::size_t body_left = 0;
     if (request.head.body == BodyKind::kLength) {
-        auto const length = static_cast<std::size_t>(request.head.content_length);
-        request.body.reserve(std::min(length, kClaimedBytesMax) + kBodyPadding);
-        request.body.append(rest.substr(0, length));
-        rest.remove_prefix(request.body.size());
+        body_left = static_cast<std::size_t>(request.head.content_length);
+        request.body.reserve(std::min(body_left, kClaimedBytesMax) + kBodyPadding);
     }
-    in_.assign(rest);
+    for (auto rest : {std::string_view(request.head_bytes).substr(head_size), std::exchange(rest_, {})}) {
+        auto const part = rest.substr(0, body_left);
+        request.body.append(part);
+        body_left -= part.size();
+        in_.append(rest.substr(part.size()));
+    }
+}
+
+// For the cases in which somebody will wait before the bytes behind the head are used.
+void Connection::keep_rest() {
+    in_.append(std::exchange(rest_, {}));
 }
 
 core::Awaitable<bool> Connection::read_length(Request& request) {
     auto const length = static_cast<std::size_t>(request.head.content_length);
     auto& body = request.body;
     while (body.size() < length) {
-        auto const more = co_await fill(body, length - body.size());
-        if (!more) co_return false;
+        auto const bytes = co_await receive();
+        if (bytes.empty()) co_return false;
+        auto const part = bytes.substr(0, length - body.size());
+        body.append(part);
+        in_.append(bytes.substr(part.size()));
         timer_.at(request.started + limits_.body_timeout +
                   std::chrono::milliseconds(body.size() * 1000 / limits_.body_bytes_per_second_min));
     }
@@ -99,8 +117,9 @@ core::Awaitable<bool> Connection::read_chunked(Request& request, std::size_t byt
             refuse(400, "The chunked request body is malformed.");
             co_return false;
         }
-        auto const more = co_await fill();
-        if (!more) co_return false;
+        auto const bytes = co_await receive();
+        if (bytes.empty()) co_return false;
+        in_.append(bytes);
         timer_.at(request.started + limits_.body_timeout +
                   std::chrono::milliseconds(body.size() * 1000 / limits_.body_bytes_per_second_min));
     }
@@ -125,26 +144,25 @@ bool Connection::decompress(Request& request, std::size_t bytes_max) {
     return true;
 }
 
-// Waits for bytes and appends them to `into`; what is more than `bytes_max` goes to in_.
-core::Awaitable<bool> Connection::fill(std::string& into, std::size_t bytes_max) {
+// Waits for the next bytes. They are in the loop's scratch, so they have to be taken before the next co_await; none =
+// there will not be any more, or not in time.
+core::Awaitable<std::string_view> Connection::receive() {
     for (;;) {
-        if (lost_ || eof_ || timed_out_) co_return false;
+        if (lost_ || eof_ || timed_out_) co_return std::string_view{};
         if (maybe_readable_ || stream_->has_buffered()) {
-            auto const got = stream_->try_read(loop_.scratch());
+            auto const scratch = loop_.scratch();
+            auto const got = stream_->try_read(scratch);
             if (got.status == IoStatus::kOk) {
-                maybe_readable_ = got.bytes == loop_.scratch().size() || tls_;
-                auto const taken = std::min(got.bytes, bytes_max);
-                into.append(loop_.scratch().data(), taken);
-                in_.append(loop_.scratch().data() + taken, got.bytes - taken);
-                co_return true;
+                maybe_readable_ = got.bytes == scratch.size() || tls_;
+                co_return std::string_view(scratch.data(), got.bytes);
             }
             if (got.status == IoStatus::kEof) {
                 eof_ = true;
-                co_return false;
+                co_return std::string_view{};
             }
             if (got.status == IoStatus::kError) {
                 lost();
-                co_return false;
+                co_return std::string_view{};
             }
             maybe_readable_ = false;
         }
