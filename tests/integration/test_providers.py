@@ -13,35 +13,18 @@ import pytest
 
 from harness import upstream as up
 from harness.api import Streamed, chat, stream
-from harness.certs import Authority
 from harness.gateway import SLOW, Gateway
-from harness.relay import MIB, each, every_provider, flat
+from harness.relay import MIB, both_schemes, both_shapes, each, every_wire, fake, flat, gateway  # noqa: F401
 from harness.upstream import JSON, SSE, Exchange, FakeUpstream
-from harness.wires import BY_NAME, COMPLETION_TOKENS, DONE, PROMPT_TOKENS, TEXT, WIRES, Wire, chunk, line, sse
+from harness.wires import BY_NAME, COMPLETION_TOKENS, DONE, PROMPT_TOKENS, TEXT, Wire, chunk, line, sse
 
 OPENAI, OLLAMA = BY_NAME["openai"], BY_NAME["ollama"]
 BODY = json.dumps(OPENAI.answer).encode()
-every_wire = pytest.mark.parametrize("wire", WIRES, ids=[wire.name for wire in WIRES])
-both_schemes = pytest.mark.parametrize("scheme", ["plain", "tls"])
-both_shapes = pytest.mark.parametrize("streaming", [False, True], ids=["json", "stream"])
 USAGE = (PROMPT_TOKENS, COMPLETION_TOKENS, PROMPT_TOKENS + COMPLETION_TOKENS)
 
 
 def usage_of(usage: dict) -> tuple[int, int, int]:
     return usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]
-
-
-@pytest.fixture(scope="module")
-def gateway(
-    start_module_gateway, module_upstream: FakeUpstream, module_tls_upstream: FakeUpstream, authority: Authority
-) -> Gateway:
-    configuration = every_provider(module_upstream.url, module_tls_upstream.url, authority.ca_file)
-    return start_module_gateway(configuration, env={"PARLEY_HEARTBEAT_MS": "60000"})
-
-
-@pytest.fixture
-def fake(upstream: FakeUpstream, tls_upstream: FakeUpstream) -> dict[str, FakeUpstream]:
-    return {"plain": upstream, "tls": tls_upstream}
 
 
 # ---- the good case

@@ -21,27 +21,11 @@ from harness.api import Streamed, call, chat, stream
 from harness.certs import Authority
 from harness.configs import agent, config, timeouts
 from harness.gateway import SLACK, SLOW, Gateway, wait_until
-from harness.relay import MIB, ask, each, every_provider, failure
+from harness.relay import MIB, ask, both_schemes, both_shapes, each, every_wire, failure, fake, gateway  # noqa: F401
 from harness.upstream import JSON, SSE, Exchange, FakeUpstream, Script
-from harness.wires import BOOM, BY_NAME, DONE, TEXT, UPSTREAM_KEY, WIRES, Wire, chunk, sse
+from harness.wires import BOOM, BY_NAME, DONE, TEXT, UPSTREAM_KEY, Wire, chunk, sse
 
 OPENAI, OLLAMA = BY_NAME["openai"], BY_NAME["ollama"]
-every_wire = pytest.mark.parametrize("wire", WIRES, ids=[wire.name for wire in WIRES])
-both_schemes = pytest.mark.parametrize("scheme", ["plain", "tls"])
-both_shapes = pytest.mark.parametrize("streaming", [False, True], ids=["json", "stream"])
-
-
-@pytest.fixture(scope="module")
-def gateway(
-    start_module_gateway, module_upstream: FakeUpstream, module_tls_upstream: FakeUpstream, authority: Authority
-) -> Gateway:
-    configuration = every_provider(module_upstream.url, module_tls_upstream.url, authority.ca_file)
-    return start_module_gateway(configuration, env={"PARLEY_HEARTBEAT_MS": "60000"})
-
-
-@pytest.fixture
-def fake(upstream: FakeUpstream, tls_upstream: FakeUpstream) -> dict[str, FakeUpstream]:
-    return {"plain": upstream, "tls": tls_upstream}
 
 
 @every_wire

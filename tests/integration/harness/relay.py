@@ -1,4 +1,7 @@
-"""Asking one of the fake providers through the gateway, in all the ways the provider tests need."""
+"""Asking one of the fake providers through the gateway, in all the ways the provider tests need.
+
+`gateway` and `fake` are fixtures: a test module that imports them has a gateway of its own with every provider.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from . import upstream as up
 from .api import Streamed, chat, stream
+from .certs import Authority
 from .configs import agent, config, timeouts
 from .gateway import SLACK, Gateway
 from .rawhttp import Answer
@@ -15,6 +21,10 @@ from .upstream import Exchange, FakeUpstream, Script
 from .wires import WIRES
 
 MIB = 1024 * 1024
+
+every_wire = pytest.mark.parametrize("wire", WIRES, ids=[wire.name for wire in WIRES])
+both_schemes = pytest.mark.parametrize("scheme", ["plain", "tls"])
+both_shapes = pytest.mark.parametrize("streaming", [False, True], ids=["json", "stream"])
 
 
 def every_provider(plain_url: str, tls_url: str, ca_file: Path) -> dict:
@@ -28,6 +38,19 @@ def every_provider(plain_url: str, tls_url: str, ca_file: Path) -> dict:
             for scheme in ("plain", "tls")
         ]
     return config(*agents, **providers)
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    start_module_gateway, module_upstream: FakeUpstream, module_tls_upstream: FakeUpstream, authority: Authority
+) -> Gateway:
+    configuration = every_provider(module_upstream.url, module_tls_upstream.url, authority.ca_file)
+    return start_module_gateway(configuration, env={"PARLEY_HEARTBEAT_MS": "60000"})
+
+
+@pytest.fixture
+def fake(upstream: FakeUpstream, tls_upstream: FakeUpstream) -> dict[str, FakeUpstream]:
+    return {"plain": upstream, "tls": tls_upstream}
 
 
 def ask(gateway: Gateway, model: str, streaming: bool, **fields) -> Streamed | Answer:
