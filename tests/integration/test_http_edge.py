@@ -811,6 +811,47 @@ def test_h32_a_client_that_does_not_read_holds_little_memory(start_gateway, upst
     exchange.wait_closed()
 
 
+def test_h32_a_client_that_stalls_is_let_go_and_a_slow_one_is_not(start_gateway, upstream: up.FakeUpstream) -> None:
+    """The limit is for taking nothing at all, however long the answer takes as a whole."""
+    wire = BY_NAME["openai"]
+    event = wire.events[2].replace(b"end", b"end" * 1000)
+    stall_s = 1.0 * SLACK
+
+    def flood(exchange: up.Exchange) -> None:
+        exchange.head(200, [up.SSE])
+        exchange.write(wire.events[0])
+        while True:
+            exchange.write(event)
+
+    upstream.on(flood)
+    gateway = start_gateway(
+        config(agent("flood", "p"), p=wire.provider(upstream.url)),
+        env={"PARLEY_STALL_TIMEOUT_MS": str(int(stall_s * 1000))},
+    )
+    raw = request_bytes(gateway, "POST", "/v1/chat/completions", chat_body("flood", "x", stream=True))
+    with connect(gateway) as slow, connect(gateway, receive_buffer=16 * KIB) as stalled:
+        slow.send(raw)
+        slow.read_head()
+        slow_exchange = upstream.wait_request(1)
+        stalled.send(raw)
+        stalled.read_head()
+        stalled_exchange = upstream.wait_request(2)
+        began = time.monotonic()
+        taken, pieces = 0, slow.body_pieces()
+        while (elapsed := time.monotonic() - began) < 3 * stall_s:
+            wanted = elapsed / stall_s * 8 * MIB
+            while taken < wanted:
+                taken += len(next(pieces))
+            time.sleep(stall_s / 20)
+        assert slow_exchange.peer_closed_at is None, "a client that reads slowly was cut"
+        closed_after = stalled_exchange.wait_closed(10 * SLACK) - began
+        assert 0.9 * stall_s < closed_after < 4 * stall_s
+        with pytest.raises(Closed):  # it finds a cut, not an end, behind what had been sent
+            for _ in stalled.body_pieces():
+                pass
+    slow_exchange.wait_closed(10 * SLACK)
+
+
 # ---- H33 fragmentation
 
 
