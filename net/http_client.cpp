@@ -58,6 +58,26 @@ public:
         }
     }
 
+    core::Task<AddressKind> place_of(core::Context const& context, std::string host, std::chrono::milliseconds limit) {
+        auto const until = std::min(steady_clock::now() + limit, context.deadline);
+        auto const endpoints = co_await resolver_.resolve(context, host, 0, until);
+        if (!endpoints) co_return endpoints.error();
+        auto place = AddressKind::kPublic;
+        for (auto const& endpoint : *endpoints) {
+            auto const kind = address_kind(endpoint.address().to_string());
+            if (kind != AddressKind::kPublic) place = kind;
+        }
+        co_return place;
+    }
+
+private:
+    static constexpr std::chrono::milliseconds kTidyInterval{5'000};
+    struct Tidy {
+        Impl* self;
+        void operator()() const noexcept { self->tidy(); }
+    };
+
+    // Closes what idles too long and forgets upstreams that nobody else holds any more.
     void tidy() {
         auto const now = steady_clock::now();
         for (auto it = pools_.begin(); it != pools_.end();) {
@@ -72,32 +92,6 @@ public:
         }
         tidy_timer_.after(kTidyInterval);
     }
-
-    core::Task<AddressKind> place_of(core::Context const& context, std::string host, std::chrono::milliseconds limit) {
-        auto const until = std::min(steady_clock::now() + limit, context.deadline);
-        auto const endpoints = co_await resolver_.resolve(context, host, 0, until);
-        if (!endpoints) co_return endpoints.error();
-        auto place = AddressKind::kPublic;
-        for (auto const& endpoint : *endpoints) {
-            auto const kind = address_kind(endpoint.address().to_string());
-            if (kind != AddressKind::kPublic) place = kind;
-        }
-        co_return place;
-    }
-
-    std::size_t open_connections() const noexcept {
-        std::size_t n = 0;
-        for (auto const& [key, pool] : pools_)
-            n += pool->open;
-        return n;
-    }
-
-private:
-    static constexpr std::chrono::milliseconds kTidyInterval{5'000};
-    struct Tidy {
-        Impl* self;
-        void operator()() const noexcept { self->tidy(); }
-    };
 
     std::shared_ptr<Pool> pool_of(std::shared_ptr<Upstream const> const& upstream) {
         auto& pool = pools_[upstream.get()];
@@ -259,13 +253,6 @@ core::Task<std::string> HttpClient::read_all(ClientExchange& exchange, std::size
         }
         body.append(*piece);
     }
-}
-
-void HttpClient::tidy() {
-    impl_->tidy();
-}
-std::size_t HttpClient::open_connections() const noexcept {
-    return impl_->open_connections();
 }
 
 } // namespace parley::net

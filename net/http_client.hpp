@@ -92,11 +92,6 @@ public:
     /// Reads a whole body. Errors: those of ClientExchange::read; kUpstreamInvalid above `bytes_max`.
     static core::Task<std::string> read_all(ClientExchange& exchange, std::size_t bytes_max);
 
-    /// Closes what idles too long and forgets upstreams that nobody else holds any more.
-    void tidy();
-
-    std::size_t open_connections() const noexcept;
-
 private:
     class Impl;
     std::unique_ptr<Impl> impl_;
