@@ -44,6 +44,8 @@ std::string_view code_name(Errc code) noexcept {
             return "tool_name_conflict";
         case Errc::kConflict:
             return "request_in_progress";
+        case Errc::kIdempotencyKeyReused:
+            return "idempotency_key_reused";
         case Errc::kUpstreamUnavailable:
             return "upstream_unavailable";
         case Errc::kUpstreamTimeout:

@@ -31,6 +31,7 @@ enum class Errc : std::uint8_t {
     kInsufficientQuota,     // a budget or an account is used up: retrying is pointless
     kToolNameConflict,      // the client's tool has the name of an agent's tool
     kConflict,              // the same Idempotency-Key is being worked on
+    kIdempotencyKeyReused,  // an Idempotency-Key that belongs to another request
     // A provider is at fault.
     kUpstreamUnavailable, // refused, reset, no route, name not found: nothing came back
     kUpstreamTimeout,     // connect, first byte, idle or total deadline

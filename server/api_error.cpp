@@ -54,6 +54,8 @@ Shape shape_of(core::Error const& error) {
             return {405, kInvalidRequest};
         case Errc::kConflict:
             return {409, kInvalidRequest, {}, kShortPause};
+        case Errc::kIdempotencyKeyReused:
+            return {400, "idempotency_error"}; // Stripe's name for it
         case Errc::kPayloadTooLarge:
             return {413, kInvalidRequest};
         case Errc::kUnsupportedMediaType:
@@ -91,9 +93,12 @@ Shape shape_of(core::Error const& error) {
     return {};
 }
 
-} // namespace
+std::optional<bool> should_retry(core::Error const& error) {
+    return error.should_retry ? error.should_retry : shape_of(error).should_retry;
+}
 
-void append_error_json(std::string& out, core::Error const& error) {
+// Left open behind the four members that the specification has.
+void append_error_members(std::string& out, core::Error const& error) {
     auto const code = core::code_name(error.code);
     out += R"({"error":{"message":)";
     core::append_json_string(out, error.message.empty() ? code : std::string_view(error.message));
@@ -107,7 +112,20 @@ void append_error_json(std::string& out, core::Error const& error) {
     }
     out += R"(,"code":")";
     out += code;
-    out += R"("}})";
+    out += '"';
+}
+
+} // namespace
+
+void append_error_json(std::string& out, core::Error const& error) {
+    append_error_members(out, error);
+    out += "}}";
+}
+
+void append_stream_error_json(std::string& out, core::Error const& error) {
+    append_error_members(out, error);
+    if (auto const retry = should_retry(error)) out += *retry ? R"(,"should_retry":true)" : R"(,"should_retry":false)";
+    out += "}}";
 }
 
 ApiError to_api_error(core::Error const& error) {
@@ -116,10 +134,10 @@ ApiError to_api_error(core::Error const& error) {
     answer.status = shape.status;
     append_error_json(answer.body, error);
 
-    auto const should_retry = error.should_retry ? error.should_retry : shape.should_retry;
-    if (should_retry) answer.headers.emplace_back("x-should-retry", *should_retry ? "true" : "false");
+    auto const retry = should_retry(error);
+    if (retry) answer.headers.emplace_back("x-should-retry", *retry ? "true" : "false");
     auto const wait = error.retry_after ? error.retry_after : shape.retry_after;
-    if (wait && should_retry != false) {
+    if (wait && retry != false) {
         auto const bounded = std::clamp(*wait, milliseconds{0}, kRetryAfterMax);
         auto const seconds = std::max(std::chrono::ceil<std::chrono::seconds>(bounded), std::chrono::seconds{1});
         answer.headers.emplace_back("retry-after", fmt::format("{}", seconds.count()));

@@ -19,7 +19,11 @@ struct ApiError {
 /// The HTTP answer for `error`. Status 499 (kCancelled) is for the log: nobody is left to read the answer.
 ApiError to_api_error(core::Error const& error);
 
-/// Appends {"error":{"message","type","param","code"}}, the body above; also sent inside a stream.
+/// Appends {"error":{"message","type","param","code"}}, the body above.
 void append_error_json(std::string& out, core::Error const& error);
+
+/// The same for the last event of a stream, which has no headers any more: x-should-retry, where it would be sent,
+/// is the member `should_retry`.
+void append_stream_error_json(std::string& out, core::Error const& error);
 
 } // namespace parley::server

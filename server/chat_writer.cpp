@@ -21,31 +21,6 @@ namespace {
 // aiohttp clients (Open WebUI) give up at 128 KiB a line (open-webui #10302, #17626); half of it is safe everywhere.
 constexpr std::size_t kLineBytesMax = 64 * 1024;
 
-// The longest start of `body` of at most `bytes_max` that cuts no escape, surrogate pair or UTF-8 sequence.
-std::size_t piece_size(std::string_view body, std::size_t bytes_max) noexcept {
-    if (body.size() <= bytes_max) return body.size();
-    std::size_t at = 0; // behind the last whole escape
-    while (true) {
-        auto const escape = body.substr(0, bytes_max).find('\\', at);
-        if (escape == std::string_view::npos) break;
-        auto const is_surrogate = [&](std::size_t i, char low, char high) {
-            if (i + 6 > body.size()) return false;
-            auto const start = body.substr(i, 4);
-            if (start[0] != '\\' || start[1] != 'u' || (start[2] | 0x20) != 'd') return false;
-            char const digit = start[3] >= 'A' ? static_cast<char>(start[3] | 0x20) : start[3];
-            return digit >= low && digit <= high;
-        };
-        std::size_t size = body.size() > escape + 1 && body[escape + 1] == 'u' ? 6 : 2;
-        if (is_surrogate(escape, '8', 'b') && is_surrogate(escape + 6, 'c', 'f')) size = 12;
-        if (escape + size > bytes_max) return escape == 0 ? std::min(size, body.size()) : escape;
-        at = escape + size;
-    }
-    auto cut = bytes_max;
-    while (cut > at && (static_cast<unsigned char>(body[cut]) & 0xC0) == 0x80)
-        --cut;
-    return cut == 0 ? bytes_max : cut;
-}
-
 // Calls `write` with the pieces of `body`, in order; once with nothing when it is empty.
 template <class Write>
 void in_pieces(std::string_view body, std::size_t bytes_max, Write write) {
@@ -71,7 +46,32 @@ void append(std::string& out, Parts const&... parts) {
 
 } // namespace
 
-ChatStreamWriter::ChatStreamWriter(ChatReplyHead head) : head_(std::move(head)) {
+std::size_t piece_size(std::string_view body, std::size_t bytes_max) noexcept {
+    if (body.size() <= bytes_max) return body.size();
+    std::size_t at = 0; // behind the last whole escape
+    while (true) {
+        auto const escape = body.substr(0, bytes_max).find('\\', at);
+        if (escape == std::string_view::npos) break;
+        auto const is_surrogate = [&](std::size_t i, char low, char high) {
+            if (i + 6 > body.size()) return false;
+            auto const start = body.substr(i, 4);
+            if (start[0] != '\\' || start[1] != 'u' || (start[2] | 0x20) != 'd') return false;
+            char const digit = start[3] >= 'A' ? static_cast<char>(start[3] | 0x20) : start[3];
+            return digit >= low && digit <= high;
+        };
+        std::size_t size = body.size() > escape + 1 && body[escape + 1] == 'u' ? 6 : 2;
+        if (is_surrogate(escape, '8', 'b') && is_surrogate(escape + 6, 'c', 'f')) size = 12;
+        if (escape + size > bytes_max) return escape == 0 ? std::min(size, body.size()) : escape;
+        at = escape + size;
+    }
+    auto cut = bytes_max;
+    while (cut > at && (static_cast<unsigned char>(body[cut]) & 0xC0) == 0x80)
+        --cut;
+    return cut == 0 ? bytes_max : cut;
+}
+
+ChatStreamWriter::ChatStreamWriter(ChatReplyHead head, ToolTrace::Clock now)
+    : head_(std::move(head)), tools_(std::move(now)) {
     choices_.resize(static_cast<std::size_t>(std::clamp(head_.choices, 1, kChoicesMax)));
     chunk_tail_ = head_.include_usage ? R"(,"finish_reason":null}],"usage":null})" : R"(,"finish_reason":null}]})";
     chunk_tail_ += "\n\n";
@@ -138,6 +138,7 @@ void ChatStreamWriter::on(chat::TextDelta const& delta, std::string& out) {
 // Both spellings: llama.cpp, vLLM and DeepSeek clients read reasoning_content, Ollama and OpenRouter ones reasoning.
 void ChatStreamWriter::on(chat::ReasoningDelta const& delta, std::string& out) {
     if (!open(delta.choice, out) || delta.body.empty()) return;
+    reasoning_line_open_ = !delta.body.ends_with("\\n");
     in_pieces(delta.body, piece_bytes_max() / 2, [&](std::string_view piece) {
         begin_chunk(delta.choice, out);
         append(out, R"("reasoning_content":")", piece, R"(","reasoning":")", piece, "\"}", chunk_tail_);
@@ -184,7 +185,7 @@ void ChatStreamWriter::on(chat::ChoiceEnd const& end, std::string& out) {
 }
 
 void ChatStreamWriter::on(chat::UsageReport const& report, std::string&) {
-    usage_ = report.usage;
+    usage_ = report;
 }
 
 // `model` stays the one that the client named, on every chunk.
@@ -198,6 +199,7 @@ void ChatStreamWriter::on(chat::ModelReport const& report, std::string&) {
 
 void ChatStreamWriter::finish(std::string& out) {
     start(out);
+    end_open_tools(out);
     std::string_view const tail = head_.include_usage ? R"("}],"usage":null})" : R"("}]})";
     for (std::size_t i = 0; i < choices_.size(); ++i) {
         begin_chunk(static_cast<int>(i), out);
@@ -212,8 +214,9 @@ void ChatStreamWriter::finish(std::string& out) {
 }
 
 void ChatStreamWriter::fail(core::Error const& error, std::string& out) {
+    end_open_tools(out);
     out += "data: ";
-    append_error_json(out, error);
+    append_stream_error_json(out, error);
     out += "\n\n";
 }
 

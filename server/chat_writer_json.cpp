@@ -62,7 +62,8 @@ void append_model_fields(std::string& out, std::string_view system_fingerprint, 
     if (!service_tier.empty()) append_quoted(out, R"(,"service_tier":)", service_tier);
 }
 
-void append_usage(std::string& out, chat::Usage const& usage) {
+void append_usage(std::string& out, chat::UsageReport const& report) {
+    auto const& usage = report.usage;
     fmt::format_to(std::back_inserter(out),
                    R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},)"
                    R"("prompt_tokens_details":{{"cached_tokens":{},"cache_write_tokens":{}}},)"
@@ -71,6 +72,14 @@ void append_usage(std::string& out, chat::Usage const& usage) {
                    usage.cache_write_tokens, usage.reasoning_tokens);
     if (usage.cost_usd && std::isfinite(*usage.cost_usd)) {
         fmt::format_to(std::back_inserter(out), R"(,"cost":{})", *usage.cost_usd); // OpenRouter's name for it
+    }
+    if (auto const& agent = report.agent) {
+        fmt::format_to(
+            std::back_inserter(out),
+            R"(,"agent":{{"llm_calls":{},"tool_rounds":{},"tool_calls_requested":{},)"
+            R"("tool_calls_executed":{},"tool_calls_failed":{},"last_prompt_tokens":{},"stop_reason":"{}"}})",
+            agent->llm_calls, agent->tool_rounds, agent->tool_calls_requested, agent->tool_calls_executed,
+            agent->tool_calls_failed, agent->last_prompt_tokens, chat::stop_reason_name(agent->stop_reason));
     }
     out += '}';
 }
@@ -152,7 +161,7 @@ void ChatJsonWriter::on(chat::ChoiceEnd const& end) {
 }
 
 void ChatJsonWriter::on(chat::UsageReport const& report) {
-    usage_ = report.usage;
+    usage_ = report;
 }
 
 void ChatJsonWriter::on(chat::ModelReport const& report) {
@@ -212,6 +221,7 @@ void ChatJsonWriter::finish(std::string& out) const {
         append_usage(out, *usage_);
     }
     append_model_fields(out, system_fingerprint_, service_tier_);
+    append_agent(out);
     out += '}';
 }
 

@@ -54,6 +54,7 @@ constexpr Row kRows[] = {
     {Errc::kInsufficientQuota, 429, "insufficient_quota", "insufficient_quota", "false", nullptr},
     {Errc::kToolNameConflict, 400, "invalid_request_error", "tool_name_conflict", nullptr, nullptr},
     {Errc::kConflict, 409, "invalid_request_error", "request_in_progress", nullptr, "1"},
+    {Errc::kIdempotencyKeyReused, 400, "idempotency_error", "idempotency_key_reused", nullptr, nullptr},
     {Errc::kUpstreamUnavailable, 502, "server_error", "upstream_unavailable", nullptr, nullptr},
     {Errc::kUpstreamTimeout, 504, "server_error", "upstream_timeout", nullptr, nullptr},
     {Errc::kUpstreamTls, 502, "server_error", "upstream_tls_error", "false", nullptr},
