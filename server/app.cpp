@@ -19,6 +19,7 @@
 #include "net/tls.hpp"
 #include "providers/session.hpp"
 #include "server/gateway.hpp"
+#include "server/memory_idempotency_store.hpp"
 #include "server/metrics_page.hpp"
 #include "server/reload.hpp"
 
@@ -82,6 +83,7 @@ public:
         shared_.commit_stream_after = settings_.limits.heartbeat;
         shared_.version = version();
         shared_.store = "none: clients send the whole history";
+        shared_.idempotency = std::make_unique<MemoryIdempotencyStore>();
         shared_.metrics_page = [this] { return summed_metrics(); };
         shared_.reload_state = [this] { return reloader_.state(); };
         auto const descriptors = raise_descriptor_limit();

@@ -8,19 +8,17 @@
 #include <vector>
 
 #include "agents/run.hpp"
-#include "core/json.hpp"
-#include "server/api_error.hpp"
 #include "server/chat_request.hpp"
 #include "server/chat_writer.hpp"
 #include "server/gateway.hpp"
+#include "server/idempotency.hpp"
+#include "server/tool_display.hpp"
 
 namespace parley::server {
 namespace {
 
 using core::Errc;
 using std::chrono::steady_clock;
-
-constexpr std::string_view kHeartbeat = ": keep-alive\n\n";
 
 // The SDKs say how long they will wait (X-Stainless-Timeout, seconds): a run need not outlive that.
 core::SteadyTime run_deadline(agents::AgentConfig const& agent, net::RequestHead const& head,
@@ -59,16 +57,9 @@ private:
     bool refused_ = false;
 };
 
-net::Response stream_head() {
-    net::Response head{200, {}, "text/event-stream; charset=utf-8", {}, false};
-    head.headers = {{"cache-control", "no-cache"}, {"x-accel-buffering", "no"}};
-    return head;
-}
-
-core::Result<agents::Agent const*> usable_agent(agents::Catalogue const& catalogue, std::string const& model) {
-    auto const* const agent = catalogue.find(model);
+core::Result<> check_usable(agents::Agent const* agent, std::string const& model) {
     if (!agent) return agents::model_not_found(model);
-    if (!agent->candidates.empty()) return agent;
+    if (!agent->candidates.empty()) return {};
     auto error = core::make_error(Errc::kAgentUnavailable,
                                   "The agent '" + model + "' is not available: " + agent->unavailable, "model");
     error.should_retry = false;
@@ -81,14 +72,34 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     auto const catalogue = catalogue_; // of the whole run, whatever is reloaded meanwhile
     auto parsed = parse_chat_request(std::move(request.body));
     if (!parsed) co_return fail(exchange, state, parsed.error());
-    auto const agent = usable_agent(*catalogue, parsed->model);
-    if (!agent) co_return fail(exchange, state, agent.error());
-    auto const& config = (*agent)->config;
-    state.agent = config.agent_id;
+    auto const* const agent = catalogue->find(parsed->model);
+    if (agent) state.agent = agent->config.agent_id;
     state.stream = parsed->stream;
+    auto const display = tool_display(agent ? agent->config.tool_progress : agents::ToolProgress::kAuto, request.head);
+    if (!display) co_return fail(exchange, state, display.error());
 
+    ChatReply reply;
+    reply.stream = parsed->stream;
+    reply.head.id = loop_.ids().make("chatcmpl-");
+    reply.head.created = std::time(nullptr);
+    reply.head.model = parsed->model;
+    reply.head.include_usage = parsed->include_usage;
+    reply.head.choices = parsed->n;
+    reply.head.tools = *display;
+    if (request.head.count(kIdempotencyHeader) != 0 && shared_.idempotency) {
+        auto found = co_await claim_answer(request.head, *parsed, exchange, state);
+        if (!found) co_return fail(exchange, state, found.error());
+        if (found->answer) {
+            co_await replay(std::move(found->answer), std::move(reply), exchange, state);
+            co_return;
+        }
+        reply.kept = std::make_unique<KeptAnswer>(std::move(found->claim), reply.head);
+    }
+
+    auto const usable = check_usable(agent, parsed->model);
+    if (!usable) co_return fail(exchange, state, usable.error());
     auto turn = parsed->turn();
-    auto const tools = agents::apply_client_tools(config, turn);
+    auto const tools = agents::apply_client_tools(agent->config, turn);
     if (!tools) co_return fail(exchange, state, tools.error());
     Admitted const admitted(shared_, metrics_.in_flight);
     if (admitted.refused()) {
@@ -96,30 +107,28 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
         error.retry_after = std::chrono::seconds(1);
         co_return fail(exchange, state, error);
     }
-
-    core::Context const context{exchange.cancellation(), run_deadline(config, request.head, request.started),
+    core::Context const context{exchange.cancellation(), run_deadline(agent->config, request.head, request.started),
                                 state.request_id};
-    agents::Run run(session_, context, **agent, turn);
-    ChatReplyHead head;
-    head.id = loop_.ids().make("chatcmpl-");
-    head.created = std::time(nullptr);
-    head.model = parsed->model;
-    head.include_usage = parsed->include_usage;
-    head.choices = parsed->n;
-    if (parsed->stream) {
-        co_await stream_run(run, std::move(head), exchange, state);
+    co_await run_chat(*agent, turn, context, std::move(reply), exchange, state);
+}
+
+core::Awaitable<void> Gateway::run_chat(agents::Agent const& agent, chat::Turn turn, core::Context const& context,
+                                        ChatReply reply, net::Exchange& exchange, RequestState& state) {
+    agents::Run run(session_, context, agent, turn);
+    if (reply.stream) {
+        co_await stream_run(run, reply, exchange, state);
     } else {
-        co_await collect_run(run, std::move(head), exchange, state);
+        co_await collect_run(run, reply, exchange, state);
     }
     state.attempts = run.attempts();
     state.answered_by = run.answered_by().agent_id;
     state.usage = run.usage();
     for (auto const& error : run.overcome()) {
-        metrics_.count_fallback(config.agent_id);
+        metrics_.count_fallback(state.agent);
         loop_.log()
             .warn("fallback")
             .add("request_id", state.request_id)
-            .add("agent", config.agent_id)
+            .add("agent", state.agent)
             .add("error", core::code_name(error.code))
             .add("reason", error.message);
     }
@@ -131,44 +140,61 @@ void Gateway::mark_first_token(RequestState& state) {
     metrics_.first_token.observe_seconds(std::chrono::duration<double>(*state.first_token - state.started).count());
 }
 
-core::Awaitable<void> Gateway::stream_run(agents::Run& run, ChatReplyHead head, net::Exchange& exchange,
+// Counted as they end, so that a run that fails later still shows what it did.
+void Gateway::note_tools(RequestState& state, std::span<chat::RunEvent const> events) {
+    for (auto const& event : events) {
+        if (auto const* const ended = std::get_if<chat::ToolEnded>(&event)) {
+            ++state.tool_calls;
+            metrics_.count_tool_call(ended->is_error, ended->duration_ms);
+        } else if (auto const* const report = std::get_if<chat::UsageReport>(&event); report && report->agent) {
+            state.agent_usage = report->agent;
+        }
+    }
+}
+
+void Gateway::begin_stream(net::Exchange& exchange, RequestState& state) {
+    if (exchange.stream_started()) return;
+    net::Response response{200, {}, "text/event-stream; charset=utf-8", {}, false};
+    response.headers = {{"cache-control", "no-cache"}, {"x-accel-buffering", "no"}};
+    state.status = response.status;
+    decorate(response, state);
+    exchange.start_stream(std::move(response), ": keep-alive\n\n");
+}
+
+core::Awaitable<void> Gateway::stream_run(agents::Run& run, ChatReply& reply, net::Exchange& exchange,
                                           RequestState& state) {
-    ChatStreamWriter writer(std::move(head));
+    ChatStreamWriter writer(reply.head);
     std::vector<chat::RunEvent> events;
     std::string out;
-    auto const start = [&] {
-        if (exchange.stream_started()) return;
-        auto response = stream_head();
-        state.status = response.status;
-        decorate(response, state);
-        exchange.start_stream(std::move(response), kHeartbeat);
-    };
     // A model that thinks for long must not look dead: after a while the stream begins with comments alone.
-    net::OnDeadline commit(loop_, start);
+    net::OnDeadline commit(loop_, [&] { begin_stream(exchange, state); });
     commit.after(shared_.commit_stream_after);
     auto reading = true;
     while (reading) {
         events.clear();
         out.clear();
         auto const more = co_await run.next(events);
-        commit.never();
-        if (!events.empty()) mark_first_token(state);
-        if (!more && !exchange.stream_started() && events.empty()) {
+        reading = more && *more;
+        note_tools(state, events);
+        writer.write(events, out);
+        if (reply.kept) reply.kept->write(events);
+        if (!out.empty()) mark_first_token(state);
+        if (reading && out.empty()) continue; // tools that are not shown: an error may still be a plain one
+        if (!more && out.empty() && !exchange.stream_started()) {
             co_return fail(exchange, state, Gateway::told_error(more.error(), exchange));
         }
-        start();
-        writer.write(events, out);
         if (!more) {
             auto const error = Gateway::told_error(more.error(), exchange);
             note(state, error);
             writer.fail(error, out);
-        } else if (!*more) {
+        } else if (!reading) {
+            if (reply.kept) co_await keep_answer(*reply.kept, state);
             writer.finish(out);
         }
-        reading = more && *more;
+        commit.never();
+        begin_stream(exchange, state);
         auto const taken = co_await exchange.write(out);
         if (!taken) break;
-        if (reading && events.empty()) commit.after(shared_.commit_stream_after);
     }
     exchange.finish();
     auto& ended = exchange.client_gone()     ? metrics_.streams_abandoned
@@ -177,19 +203,22 @@ core::Awaitable<void> Gateway::stream_run(agents::Run& run, ChatReplyHead head, 
     ended.add();
 }
 
-core::Awaitable<void> Gateway::collect_run(agents::Run& run, ChatReplyHead head, net::Exchange& exchange,
+core::Awaitable<void> Gateway::collect_run(agents::Run& run, ChatReply& reply, net::Exchange& exchange,
                                            RequestState& state) {
-    ChatJsonWriter writer(std::move(head));
+    ChatJsonWriter writer(reply.head);
     std::vector<chat::RunEvent> events;
     auto reading = true;
     while (reading) {
         events.clear();
         auto const more = co_await run.next(events);
+        note_tools(state, events);
         if (!more) co_return fail(exchange, state, Gateway::told_error(more.error(), exchange));
         if (!events.empty()) mark_first_token(state);
         writer.write(events);
+        if (reply.kept) reply.kept->write(events);
         reading = *more;
     }
+    if (reply.kept) co_await keep_answer(*reply.kept, state);
     net::Response response;
     writer.finish(response.body);
     answer(exchange, state, std::move(response));

@@ -272,7 +272,9 @@ core::Result<net::Response> Gateway::page(RouteId route, net::Request const& req
 }
 
 net::Response Gateway::refuse(int status, std::string_view reason) {
-    auto api = to_api_error(core::make_error(errc_of(status), std::string(reason)));
+    auto error = core::make_error(errc_of(status), std::string(reason));
+    if (status == 500) error.should_retry = false; // a bug of ours; a tool may have run before it
+    auto api = to_api_error(error);
     net::Response response{status, std::move(api.body), "application/json", std::move(api.headers), true};
     RequestState state;
     state.request_id = loop_.ids().make("req_");
@@ -286,8 +288,10 @@ net::Response Gateway::refuse(int status, std::string_view reason) {
 
 core::Error Gateway::told_error(core::Error error, net::Exchange const& exchange) {
     if (error.code != Errc::kCancelled || exchange.client_gone()) return error;
-    return core::make_error(Errc::kDraining,
-                            "Parley is shutting down and had to cut this answer off. Please ask again.");
+    auto told =
+        core::make_error(Errc::kDraining, "Parley is shutting down and had to cut this answer off. Please ask again.");
+    told.should_retry = error.should_retry; // false once a tool has run
+    return told;
 }
 
 void Gateway::answer(net::Exchange& exchange, RequestState& state, net::Response response) {
@@ -314,10 +318,12 @@ void Gateway::decorate(net::Response& response, RequestState const& state) const
     headers.emplace_back("x-request-id", state.request_id);
     auto const elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - state.started);
     headers.emplace_back("openai-processing-ms", std::to_string(elapsed.count()));
+    if (state.replayed) headers.emplace_back("idempotent-replayed", "true");
     if (!state.origin.empty()) {
         headers.emplace_back("access-control-allow-origin", state.origin);
         headers.emplace_back("access-control-expose-headers",
-                             "x-request-id, openai-processing-ms, retry-after, retry-after-ms, x-should-retry");
+                             "x-request-id, openai-processing-ms, retry-after, retry-after-ms, x-should-retry, "
+                             "idempotent-replayed");
         headers.emplace_back("vary", "origin");
     }
 }
@@ -343,6 +349,13 @@ void Gateway::log(RequestState const& state, bool client_gone) {
     if (state.usage) {
         line.add("prompt_tokens", state.usage->prompt_tokens).add("completion_tokens", state.usage->completion_tokens);
     }
+    if (state.tool_calls != 0) line.add("tool_calls", state.tool_calls);
+    if (auto const& agent = state.agent_usage) {
+        line.add("tool_rounds", agent->tool_rounds);
+        if (agent->stop_reason != chat::StopReason::kCompleted)
+            line.add("stop_reason", chat::stop_reason_name(agent->stop_reason));
+    }
+    if (state.replayed) line.add("replayed", "yes");
     if (state.first_token)
         line.add_ms("ttft_ms", std::chrono::duration<double, std::milli>(*state.first_token - state.started).count());
     line.add_ms("duration_ms", duration * 1000);

@@ -8,18 +8,22 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "agents/catalogue.hpp"
 #include "agents/run.hpp"
+#include "chat/run_event.hpp"
 #include "chat/usage.hpp"
 #include "core/metrics.hpp"
 #include "net/http_server.hpp"
 #include "policy/api_keys.hpp"
+#include "server/chat_request.hpp"
 #include "server/chat_writer.hpp"
 #include "server/gateway_metrics.hpp"
+#include "server/idempotency.hpp"
 #include "server/request_state.hpp"
 #include "server/routes.hpp"
 
@@ -30,6 +34,16 @@ struct ReloadState {
     std::int64_t reloads = 0;
     std::int64_t refused = 0;
     std::string last_refusal = {}; // the report of the last refused configuration; empty once one was accepted
+};
+
+/// What runs (or does not) behind an entry of mcp.json, for /health?detailed=true.
+struct McpServerHealth {
+    std::string label;
+    std::string transport;                              // stdio, http, sse
+    std::string state;                                  // in one word, e.g. idle, starting, ready, backing_off, failed
+    std::optional<std::vector<std::string>> tools = {}; // by name; nullopt = never listed
+    std::string last_error = {};                        // for people; no secrets
+    std::vector<std::string> stderr_lines = {};         // the last ones, oldest first
 };
 
 struct GatewayShared {
@@ -44,6 +58,15 @@ struct GatewayShared {
     std::atomic<bool> draining{false};
     std::function<std::string()> metrics_page;                        // all loops summed up; any thread
     std::function<std::shared_ptr<ReloadState const>()> reload_state; // any thread
+    std::function<std::vector<McpServerHealth>()> mcp_health;         // any thread; may be empty: nothing runs
+    std::unique_ptr<IdempotencyStore> idempotency;                    // null: Idempotency-Key is not looked at
+};
+
+/// How one chat request is to be answered.
+struct ChatReply {
+    ChatReplyHead head;
+    bool stream = false;
+    std::unique_ptr<KeptAnswer> kept = {}; // null: the request has no Idempotency-Key
 };
 
 class Gateway final : public net::HttpHandler {
@@ -60,10 +83,19 @@ public:
 
 private:
     core::Awaitable<void> chat(net::Request request, net::Exchange& exchange, RequestState& state);
-    core::Awaitable<void> stream_run(agents::Run& run, ChatReplyHead head, net::Exchange& exchange,
-                                     RequestState& state);
-    core::Awaitable<void> collect_run(agents::Run& run, ChatReplyHead head, net::Exchange& exchange,
-                                      RequestState& state);
+    core::Awaitable<void> run_chat(agents::Agent const& agent, chat::Turn turn, core::Context const& context,
+                                   ChatReply reply, net::Exchange& exchange, RequestState& state);
+    core::Awaitable<void> stream_run(agents::Run& run, ChatReply& reply, net::Exchange& exchange, RequestState& state);
+    core::Awaitable<void> collect_run(agents::Run& run, ChatReply& reply, net::Exchange& exchange, RequestState& state);
+    void begin_stream(net::Exchange& exchange, RequestState& state);
+
+    /// The claim of a new request, or the answer that was kept. Without the header neither. Errors: what the client is
+    /// told of its key.
+    core::Task<IdempotencyStore::Found> claim_answer(net::RequestHead const& head, ChatRequest const& request,
+                                                     net::Exchange& exchange, RequestState const& state);
+    core::Awaitable<void> keep_answer(KeptAnswer& kept, RequestState const& state);
+    core::Awaitable<void> replay(std::shared_ptr<std::string const> stored, ChatReply reply, net::Exchange& exchange,
+                                 RequestState& state);
     core::Awaitable<void> embeddings(net::Request request, net::Exchange& exchange, RequestState& state);
     core::Result<net::Response> page(RouteId route, net::Request const& request, std::string_view parameter) const;
 
@@ -71,6 +103,7 @@ private:
     static core::Error told_error(core::Error error, net::Exchange const& exchange);
 
     void mark_first_token(RequestState& state);
+    void note_tools(RequestState& state, std::span<chat::RunEvent const> events);
     static void note(RequestState& state, core::Error const& error);
     void answer(net::Exchange& exchange, RequestState& state, net::Response response);
     void fail(net::Exchange& exchange, RequestState& state, core::Error const& error);

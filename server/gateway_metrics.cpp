@@ -22,9 +22,16 @@ constexpr core::MetricName kStreams{"parley_streams_total", "Streamed answers, b
                                     core::MetricKind::kCounter};
 constexpr core::MetricName kRequestTokens{"parley_tokens_total", "Tokens that providers reported, by agent and kind.",
                                           core::MetricKind::kCounter};
-
 constexpr core::MetricName kFallbacks{"parley_fallbacks_total", "Model calls that a fallback took over, by agent.",
                                       core::MetricKind::kCounter};
+// Without the tools' names: those come from servers and models, and would make series without bound.
+constexpr core::MetricName kToolCalls{"parley_tool_calls_total", "Calls of tools that agents ran, by outcome.",
+                                      core::MetricKind::kCounter};
+constexpr core::MetricName kToolSeconds{"parley_tool_call_seconds", "From a tool call's start to its result.",
+                                        core::MetricKind::kHistogram};
+constexpr core::MetricName kIdempotent{"parley_idempotent_requests_total",
+                                       "Requests with an Idempotency-Key, by what became of them.",
+                                       core::MetricKind::kCounter};
 
 } // namespace
 
@@ -36,7 +43,33 @@ GatewayMetrics::GatewayMetrics(core::MetricSet& set)
       streams_abandoned(set.counter(kStreams, {{"end", "abandoned"}})),
       set_(set),
       abandoned_(set.counter(kAbandoned)),
+      tool_calls_ok_(set.counter(kToolCalls, {{"outcome", "ok"}})),
+      tool_calls_failed_(set.counter(kToolCalls, {{"outcome", "error"}})),
+      tool_seconds_(set.histogram(kToolSeconds)),
+      idempotent_new_(set.counter(kIdempotent, {{"outcome", "new"}})),
+      idempotent_replayed_(set.counter(kIdempotent, {{"outcome", "replayed"}})),
+      idempotent_in_progress_(set.counter(kIdempotent, {{"outcome", "in_progress"}})),
+      idempotent_refused_(set.counter(kIdempotent, {{"outcome", "refused"}})),
       routes_(all_routes().size() + 1) {}
+
+void GatewayMetrics::count_tool_call(bool is_error, std::int64_t duration_ms) {
+    (is_error ? tool_calls_failed_ : tool_calls_ok_).add();
+    tool_seconds_.observe_seconds(static_cast<double>(duration_ms) / 1000);
+}
+
+void GatewayMetrics::count_idempotent(IdempotencyStore::State state) {
+    switch (state) {
+        case IdempotencyStore::State::kNew:
+            return idempotent_new_.add();
+        case IdempotencyStore::State::kAnswered:
+            return idempotent_replayed_.add();
+        case IdempotencyStore::State::kInProgress:
+            return idempotent_in_progress_.add();
+        case IdempotencyStore::State::kOtherRequest:
+        case IdempotencyStore::State::kNotKept:
+            return idempotent_refused_.add();
+    }
+}
 
 void GatewayMetrics::count_fallback(std::string const& agent) {
     set_.counter(kFallbacks, {{"agent", agent}}).add();

@@ -1,12 +1,14 @@
 // The counters of one loop's edge. Series are found once: looking one up takes a lock.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/metrics.hpp"
+#include "server/idempotency.hpp"
 #include "server/request_state.hpp"
 
 namespace parley::server {
@@ -17,6 +19,12 @@ public:
 
     /// A request has ended, however it ended.
     void count(RequestState const& state, double seconds, bool client_gone);
+
+    /// A tool that an agent ran has ended.
+    void count_tool_call(bool is_error, std::int64_t duration_ms);
+
+    /// A request came with an Idempotency-Key.
+    void count_idempotent(IdempotencyStore::State state);
 
     /// A fallback took over from another model.
     void count_fallback(std::string const& agent);
@@ -39,6 +47,13 @@ private:
 
     core::MetricSet& set_;
     core::Counter& abandoned_;
+    core::Counter& tool_calls_ok_;
+    core::Counter& tool_calls_failed_;
+    core::Histogram& tool_seconds_;
+    core::Counter& idempotent_new_;
+    core::Counter& idempotent_replayed_;
+    core::Counter& idempotent_in_progress_;
+    core::Counter& idempotent_refused_;
     std::vector<Route> routes_;                 // as all_routes(), and one for what has no route
     std::map<std::string, Tokens> tokens_ = {}; // by agent
 };

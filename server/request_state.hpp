@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -28,9 +29,12 @@ struct RequestState {
     core::SteadyTime started;
     std::optional<core::SteadyTime> first_token;
     std::optional<chat::Usage> usage;
+    std::optional<chat::AgentUsage> agent_usage; // of a run with tools, once it has told
+    std::int64_t tool_calls = 0;                 // that have ended, also in a run that failed later
     std::size_t attempts = 0;
     int status = 0;
     bool stream = false;
+    bool replayed = false; // an answer that was kept for its Idempotency-Key
 };
 
 } // namespace parley::server

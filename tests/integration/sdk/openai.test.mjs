@@ -2,6 +2,8 @@
 // test_sdk_node.py starts both ends and names them in the environment: PARLEY_URL, PARLEY_KEY, and PARLEY_SMALL_URL
 // (a gateway that takes bodies up to 64 KiB). The agents `flaky`, `limited` and `broke` have a scripted provider.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { test } from 'node:test';
 
 import OpenAI from 'openai';
@@ -182,4 +184,41 @@ test('a hundred at once', async () => {
   const answers = await Promise.all(Array.from({ length: 100 }, (_, n) =>
     client.chat.completions.create({ model: 'demo', messages: [{ role: 'user', content: `number ${n}.` }] })));
   answers.forEach((answer, n) => assert.match(answer.choices[0].message.content, new RegExp(`number ${n}\\.`)));
+});
+
+// The bytes that unit_server's writer makes of a run with tools (tests/unit/server/tool_display_test.cpp), so that no
+// tool server is needed to ask the strictest reader.
+test('tools shown as events', async (t) => {
+  const golden = readFileSync(new URL('../../golden/tool_progress/events.sse', import.meta.url));
+  const server = createServer((request, response) => {
+    request.resume();
+    response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
+    for (let at = 0; at < golden.length; at += 97) response.write(golden.subarray(at, at + 97));
+    response.end();
+  });
+  await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+  t.after(() => server.close());
+  const asked = { model: 'helper', messages, stream_options: { include_usage: true } };
+  const chat = client.withOptions({ baseURL: `http://127.0.0.1:${server.address().port}/v1` }).chat.completions;
+  const steps = [];
+  for await (const chunk of await chat.create({ ...asked, stream: true })) if (chunk.agent) steps.push(chunk.agent);
+  assert.deepEqual(steps.map(({ type, call_id }) => [type.replace('tool_call.', ''), call_id]), [
+    ['started', 'call_1'], ['started', 'call_2'], ['progress', 'call_2'], ['completed', 'call_2'], ['completed', 'call_1']]);
+  assert.equal(steps[3].is_error, true);
+  const completion = await chat.stream(asked).finalChatCompletion();
+  assert.equal(completion.choices[0].message.content, 'Let me see. It says 2.');
+  assert.equal(completion.choices[0].message.tool_calls, undefined, 'the agent runs them, not the client');
+  assert.equal(completion.choices[0].finish_reason, 'stop');
+  assert.equal(completion.usage.agent.tool_calls_executed, 2);
+});
+
+test('idempotencyKey', async () => {
+  const headers = { 'idempotency-key': `sdk-${process.pid}-${Date.now()}` };
+  const first = await client.chat.completions.create({ model: 'demo', messages }, { headers });
+  const { data, response } = await client.chat.completions.create({ model: 'demo', messages }, { headers }).withResponse();
+  assert.equal(data.id, first.id);
+  assert.equal(response.headers.get('idempotent-replayed'), 'true');
+  const error = await rejection(client.chat.completions.create({ model: 'demo', messages: [...messages, ...messages] }, { headers }));
+  assert.ok(error instanceof OpenAI.BadRequestError);
+  assert.equal(error.code, 'idempotency_key_reused');
 });
