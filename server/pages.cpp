@@ -4,8 +4,12 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "embedded/web.hpp"
 #include "server/api_error.hpp"
@@ -47,9 +51,37 @@ json::object model_object(agents::Agent const& agent, std::time_t created) {
     return model;
 }
 
+json::array texts(std::vector<std::string> const& from) {
+    return json::array(from.begin(), from.end());
+}
+
+// What the configuration says of a server.
+json::object mcp_server_object(agents::McpServerConfig const& server) {
+    json::object object{{"label", server.label}, {"status", server.unavailable.empty() ? "configured" : "unavailable"}};
+    if (!server.unavailable.empty()) object["reason"] = server.unavailable;
+    return object;
+}
+
+// The servers that the agent may use; `allowed_tools` null = all of theirs.
+json::array agent_mcp_servers(agents::AgentConfig const& agent, agents::Catalogue const& catalogue) {
+    json::array servers;
+    for (auto const& server : catalogue.mcp_servers()) {
+        auto tools = server.allowed_tools;
+        if (auto const& allowed = agent.allowed_mcp_servers) {
+            auto const found = allowed->find(server.label);
+            if (found == allowed->end()) continue;
+            if (found->second) tools = found->second;
+        }
+        auto object = mcp_server_object(server);
+        object["allowed_tools"] = tools ? json::value(texts(*tools)) : json::value(nullptr);
+        servers.push_back(std::move(object));
+    }
+    return servers;
+}
+
 // Neither prompt nor settings: those are the operator's.
-json::object agent_object(agents::Agent const& agent, std::time_t created) {
-    auto object = model_object(agent, created);
+json::object agent_object(agents::Agent const& agent, agents::Catalogue const& catalogue) {
+    auto object = model_object(agent, catalogue.loaded_at());
     object["object"] = "agent";
     object["provider"] = agent.config.provider;
     object["model"] = agent.config.model;
@@ -60,6 +92,7 @@ json::object agent_object(agents::Agent const& agent, std::time_t created) {
                                       {"model", candidate.model_name}});
     }
     object["answered_by"] = std::move(models);
+    object["mcp_servers"] = agent_mcp_servers(agent.config, catalogue);
     return object;
 }
 
@@ -76,6 +109,29 @@ core::Result<agents::Agent const*> find_agent(agents::Catalogue const& catalogue
     return agent;
 }
 
+// And what became of it. A server that runs although the configuration has dropped it is still shown.
+json::array mcp_servers(agents::Catalogue const& catalogue, GatewayShared const& shared) {
+    json::array servers;
+    for (auto const& server : catalogue.mcp_servers())
+        servers.push_back(mcp_server_object(server));
+    if (!shared.mcp_health) return servers;
+    for (auto const& live : shared.mcp_health()) {
+        auto const same = [&](json::value const& one) { return one.at("label").as_string() == live.label; };
+        auto found = std::find_if(servers.begin(), servers.end(), same);
+        if (found == servers.end()) {
+            servers.push_back(json::object{{"label", live.label}, {"status", "removed"}});
+            found = servers.end() - 1;
+        }
+        auto& object = found->as_object();
+        object["transport"] = live.transport;
+        object["state"] = live.state;
+        object["tools"] = live.tools ? json::value(texts(*live.tools)) : json::value(nullptr);
+        if (!live.last_error.empty()) object["last_error"] = live.last_error;
+        if (!live.stderr_lines.empty()) object["stderr"] = texts(live.stderr_lines);
+    }
+    return servers;
+}
+
 void add_details(json::object& health, agents::Catalogue const& catalogue, GatewayShared const& shared) {
     json::array agents;
     for (auto const& agent : catalogue.agents())
@@ -87,13 +143,6 @@ void add_details(json::object& health, agents::Catalogue const& catalogue, Gatew
                          {"status", state.provider ? "configured" : "unavailable"}};
         if (!state.provider) one["reason"] = state.unavailable;
         providers.push_back(std::move(one));
-    }
-    json::array servers;
-    for (auto const& server : catalogue.mcp_servers()) {
-        json::object one{{"label", server.label},
-                         {"status", server.unavailable.empty() ? "configured" : "unavailable"}};
-        if (!server.unavailable.empty()) one["reason"] = server.unavailable;
-        servers.push_back(std::move(one));
     }
     json::array files;
     for (auto const& manifest : catalogue.manifests()) {
@@ -107,7 +156,7 @@ void add_details(json::object& health, agents::Catalogue const& catalogue, Gatew
     if (!reload->last_refusal.empty()) config["last_refusal"] = reload->last_refusal;
     health["agents"] = std::move(agents);
     health["providers"] = std::move(providers);
-    health["mcp_servers"] = std::move(servers);
+    health["mcp_servers"] = mcp_servers(catalogue, shared);
     health["store"] = json::object{{"status", shared.store}};
     health["config"] = std::move(config);
 }
@@ -130,14 +179,14 @@ core::Result<net::Response> model_page(agents::Catalogue const& catalogue, std::
 net::Response agents_page(agents::Catalogue const& catalogue) {
     json::array data;
     for (auto const& agent : catalogue.agents())
-        data.push_back(agent_object(agent, catalogue.loaded_at()));
+        data.push_back(agent_object(agent, catalogue));
     return as_json({{"object", "list"}, {"data", std::move(data)}});
 }
 
 core::Result<net::Response> agent_page(agents::Catalogue const& catalogue, std::string_view id) {
     auto const agent = find_agent(catalogue, id);
     if (!agent) return agent.error();
-    return as_json(agent_object(**agent, catalogue.loaded_at()));
+    return as_json(agent_object(**agent, catalogue));
 }
 
 core::Result<net::Response> agent_health_page(agents::Catalogue const& catalogue, std::string_view id) {
