@@ -270,11 +270,17 @@ class Gateway:
     # ---- configuration
 
     def write_config(self, config: object) -> None:
-        """Replaces the file as editors do: written beside, then renamed."""
-        text = config if isinstance(config, str) else json.dumps(config)
-        beside = self.config_file.with_suffix(".new")
-        beside.write_text(text)
-        beside.rename(self.config_file)
+        _replace(self.config_file, config)
+
+    def write_mcp(self, mcp: object) -> None:
+        _replace(self.mcp_file, mcp)
+
+
+def _replace(file: Path, content: object) -> None:
+    """Replaces the file as editors do: written beside, then renamed."""
+    beside = file.with_suffix(".new")
+    beside.write_text(content if isinstance(content, str) else json.dumps(content))
+    beside.rename(file)
 
 
 def _as_log(line: str) -> dict | None:
