@@ -1,0 +1,400 @@
+"""The life of tool servers: they start when needed, die alone, come back, and never outlive the gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import reference_servers as reference
+from harness.api import Stream, call, chat, chat_body
+from harness.gateway import SLACK, SLOW, Gateway, run_cli, wait_until
+from harness.mcp import (
+    ask,
+    calls,
+    descendants,
+    http,
+    is_gone,
+    records,
+    result,
+    results,
+    stdio,
+    tool_agent,
+    wait_for,
+    wait_record,
+    with_tools,
+)
+from harness.mcp_http import HttpServer
+
+SECRET = "sk-never-for-children-0123456789"
+
+
+def pid_of(folder: Path) -> int:
+    """Of the server started last."""
+    return records(folder, "start")[-1]["pid"]
+
+
+def servers_of(gateway: Gateway) -> dict[str, dict]:
+    return {server["label"]: server for server in call(gateway, "GET", "/health?detailed=true").json()["mcp_servers"]}
+
+
+class Answering(threading.Thread):
+    """One streamed answer in the background, and when it was there."""
+
+    def __init__(self, gateway: Gateway, tool: str, arguments: dict | None = None) -> None:
+        super().__init__(daemon=True)
+        self._ask = (gateway, (tool, arguments or {}))
+        self.told = ""
+        self.at = 0.0
+        self.start()
+
+    def run(self) -> None:
+        self.told = results(ask(*self._ask, timeout=30 * SLACK))[0]
+        self.at = time.monotonic()
+
+    def wait(self, timeout: float = 10.0) -> str:
+        self.join(timeout * SLACK)
+        assert not self.is_alive() and self.told, "no answer"
+        return self.told
+
+
+# ---- start
+
+
+def test_lazy_and_eager(start_gateway, tmp_path: Path) -> None:
+    mcp = {"lazy": stdio(tmp_path / "lazy"), "eager": stdio(tmp_path / "eager", eager=True)}
+    gateway = start_gateway(with_tools(tool_agent(), tool_agent({}, "none")), mcp=mcp)
+    wait_record(tmp_path / "eager", "message", method="tools/list")
+    assert chat(gateway, "none", "hello").status == 200
+    assert records(tmp_path / "lazy") == [], "an agent without tools starts nothing"
+    assert result(gateway, "lazy__echo", {"text": "x"}) == "x"
+    assert len(records(tmp_path / "eager", "start")) == 1
+
+
+def test_the_list_is_asked_for_once(start_gateway, tmp_path: Path) -> None:
+    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")})
+    for number in range(5):
+        assert result(gateway, "one__echo", {"text": str(number)}) == str(number)
+    assert len(records(tmp_path / "one", "start")) == 1
+    assert len(records(tmp_path / "one", "message", method="tools/list")) == 1
+
+
+def test_tool_cache_ttl(start_gateway, tmp_path: Path) -> None:
+    mcp = {"one": stdio(tmp_path / "one")}
+    gateway = start_gateway(with_tools(), mcp=mcp, env={"MCP_TOOL_CACHE_TTL": "1"})
+    result(gateway, "one__echo", {"text": "x"})
+    first = wait_record(tmp_path / "one", "message", method="tools/list")["at"]
+    wait_for(lambda: time.monotonic() > first + 1.1, 3, "the list's age")
+    result(gateway, "one__echo", {"text": "y"})
+    wait_record(tmp_path / "one", "message", method="tools/list", count=2)
+
+
+# ---- death
+
+
+def test_kill_9_in_the_middle_of_a_call(start_gateway, tmp_path: Path) -> None:
+    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")})
+    assert result(gateway, "one__echo", {"text": "x"}) == "x"
+    answer = Answering(gateway, "one__hang")
+    wait_record(tmp_path / "one", "hanging")
+    killed_at = time.monotonic()
+    os.kill(pid_of(tmp_path / "one"), signal.SIGKILL)
+    told = answer.wait()
+    assert answer.at - killed_at < 1.0 * SLACK, f"the model heard of it after {answer.at - killed_at:.2f} s"
+    assert "one" in told and ("signal 9" in told or "SIGKILL" in told or "killed" in told), told
+    assert result(gateway, "one__echo", {"text": "again"}) == "again"
+    assert len(records(tmp_path / "one", "start")) == 2
+
+
+def test_death_between_calls_is_not_noticed(start_gateway, tmp_path: Path) -> None:
+    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")})
+    for number in range(3):
+        assert result(gateway, "one__echo", {"text": str(number)}) == str(number)
+        pid = pid_of(tmp_path / "one")
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda pid=pid: is_gone(pid), 2, "the end of the child")
+    wait_for(lambda: descendants(gateway.pid) == [], 2, "no zombie")
+
+
+def test_a_server_that_dies_in_every_call(start_gateway, tmp_path: Path) -> None:
+    """Restarts are slowed down (1 s and more between them), but the model always gets its answer."""
+    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one"), "two": stdio(tmp_path / "two")})
+    for _ in range(3):
+        told = results(ask(gateway, ("one__die", {}), ("two__echo", {"text": "fine"})))
+        assert told[1] == "fine" and told[0] != ""
+    assert len(records(tmp_path / "one", "start")) <= 4
+    assert len(records(tmp_path / "two", "start")) == 1
+
+
+def test_one_dead_server_of_five(start_gateway, tmp_path: Path) -> None:
+    mcp = {f"good{n}": stdio(tmp_path / f"good{n}") for n in range(3)}
+    mcp["missing"] = {"command": "parley-no-such-program"}
+    mcp["broken"] = stdio(tmp_path / "broken", {"exit_at": "initialize"})
+    gateway = start_gateway(with_tools(), mcp=mcp)
+    began = time.monotonic()
+    told = results(ask(gateway, *((f"good{n}__echo", {"text": str(n)}) for n in range(3))))
+    assert told == ["0", "1", "2"]
+    assert time.monotonic() - began < 5 * SLACK, "nobody waits for the dead"
+    shown = servers_of(gateway)
+    assert "parley-no-such-program" in json.dumps(shown["missing"])
+    assert "3" in json.dumps(shown["broken"]["last_error"]), shown["broken"]
+    assert shown["good0"]["last_error"] in (None, "") and shown["good0"]["tools"] > 10
+    assert call(gateway, "GET", "/readyz").status == 200
+
+
+def test_stderr_of_a_dead_server_is_kept(start_gateway, tmp_path: Path) -> None:
+    complaint = "configuration of the moon is missing"
+    mcp = {"one": {"command": "/bin/sh", "args": ["-c", f"echo '{complaint}' >&2; exit 7"]}}
+    gateway = start_gateway(with_tools(), mcp=mcp)
+    assert chat(gateway, "demo", "hello").status == 200
+    shown = json.dumps(servers_of(gateway)["one"])
+    assert complaint in shown and "7" in shown, shown
+
+
+def test_unset_variable_disables_that_server_only(start_gateway, tmp_path: Path) -> None:
+    mcp = {
+        "good": stdio(tmp_path / "good"),
+        "bad": stdio(tmp_path / "bad", env={"TOKEN": "${PARLEY_TEST_UNSET_TOKEN}"}),
+        "far": {"type": "http", "url": "http://127.0.0.1:9/mcp", "headers": {"x-key": "${PARLEY_TEST_UNSET_KEY}"}},
+    }
+    gateway = start_gateway(with_tools(), mcp=mcp)
+    assert result(gateway, "good__echo", {"text": "x"}) == "x"
+    assert records(tmp_path / "bad") == []
+    shown = servers_of(gateway)
+    assert "PARLEY_TEST_UNSET_TOKEN" in json.dumps(shown["bad"])
+    assert "PARLEY_TEST_UNSET_KEY" in json.dumps(shown["far"])
+
+
+def test_a_slow_start_holds_up_nobody_for_ever(start_gateway, tmp_path: Path) -> None:
+    slow = stdio(tmp_path / "slow", {"delay": {"initialize": 60, "server/discover": 60}}, start_timeout_ms=600)
+    gateway = start_gateway(with_tools(), mcp={"slow": slow, "good": stdio(tmp_path / "good")})
+    began = time.monotonic()
+    assert result(gateway, "good__echo", {"text": "x"}) == "x"
+    assert time.monotonic() - began < 5 * SLACK
+    assert servers_of(gateway)["slow"]["last_error"]
+
+
+# ---- what children are given
+
+
+def test_children_get_no_secret_and_no_descriptor(start_gateway, tmp_path: Path) -> None:
+    gateway = start_gateway(
+        with_tools(),
+        mcp={"one": stdio(tmp_path / "one", env={"OWN": "for me"})},
+        env={"OPENAI_API_KEY": SECRET, "DATABASE_PASSWORD": SECRET, "SOME_VARIABLE": "x"},
+        keys=(SECRET,),
+    )
+    # Through a provider that shows the whole result: the demo model cuts it.
+    given = json.loads(told_in_full(gateway, "one", "process"))
+    assert SECRET not in json.dumps(given)
+    names = set(given["environment"])
+    assert "SOME_VARIABLE" not in names and "PARLEY_API_KEYS" not in names, names
+    assert given["environment"]["OWN"] == "for me" and {"PATH", "HOME"} <= names
+    own = str(tmp_path / "one" / "record.jsonl")
+    inherited = {number: what for number, what in given["descriptors"].items() if what != own}
+    assert set(inherited) <= {"0", "1", "2"}, inherited
+    assert given["parent"] == gateway.pid
+    assert given["group"] == given["pid"], "a process group of its own"
+    assert int(given["blocked"], 16) == 0, "no signal is blocked"
+    assert int(given["ignored"], 16) & (1 << (signal.SIGTERM - 1)) == 0
+
+
+def told_in_full(gateway: Gateway, label: str, tool: str) -> str:
+    """By the events of the request, which carry results up to 4 KiB."""
+    answer = ask(gateway, (f"{label}__{tool}", {}), headers={"x-parley-tool-progress": "events"})
+    (done,) = [chunk["agent"] for chunk in answer.chunks if chunk.get("agent", {}).get("type") == "tool_call.completed"]
+    return done["result"]
+
+
+# ---- end
+
+
+def start_with_children(start_gateway, tmp_path: Path) -> tuple[Gateway, list[int]]:
+    """A gateway with a meek child, one that ignores SIGTERM, and a grandchild."""
+    mcp = {
+        "meek": stdio(tmp_path / "meek"),
+        "stubborn": stdio(tmp_path / "stubborn", {"stubborn": True}),
+        "real": reference.entry("everything", "stdio"),
+    }
+    gateway = start_gateway(with_tools(), mcp=mcp)
+    ask(gateway, ("meek__spawn", {}), ("stubborn__echo", {"text": "x"}), ("real__echo", {"message": "x"}))
+    grandchild = wait_record(tmp_path / "meek", "spawned")["child"]
+    family = descendants(gateway.pid)
+    assert grandchild in family and len(family) >= 4, family
+    return gateway, family
+
+
+def test_sigterm_leaves_no_process(start_gateway, tmp_path: Path) -> None:
+    gateway, family = start_with_children(start_gateway, tmp_path)
+    began = time.monotonic()
+    gateway.stop()
+    assert time.monotonic() - began < 10 * SLACK
+    wait_for(lambda: all(is_gone(pid) for pid in family), 1, "the end of all children and theirs")
+
+
+def test_sigterm_in_the_middle_of_a_call(start_gateway, tmp_path: Path) -> None:
+    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")}, env={"PARLEY_DRAIN_SECONDS": "0"})
+    with Stream(gateway, chat_body("demo", calls(("one__hang", {})), stream=True)) as running:
+        running.head()
+        wait_record(tmp_path / "one", "hanging")
+        family = descendants(gateway.pid)
+        gateway.stop()
+    wait_for(lambda: all(is_gone(pid) for pid in family), 1, "the end of the child")
+
+
+def test_kill_9_of_the_gateway_leaves_no_child(start_gateway, tmp_path: Path) -> None:
+    gateway, family = start_with_children(start_gateway, tmp_path)
+    gateway.kill()
+    children = [pid for pid in family if pid != wait_record(tmp_path / "meek", "spawned")["child"]]
+    wait_for(lambda: all(is_gone(pid) for pid in children), 3, f"the end of {children}")
+    for pid in family:  # what a child of the child does is that child's affair; here it must not stay behind
+        if not is_gone(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+CYCLES = 30 if SLOW else 100
+
+
+def test_many_starts_and_stops_leave_nothing(start_gateway, tmp_path: Path) -> None:
+    """A reload takes the server away and brings it back."""
+    entry = {"one": stdio(tmp_path / "one")}
+    gateway = start_gateway(with_tools(), mcp=entry)
+    result(gateway, "one__echo", {"text": "x"})
+    began = gateway.open_fds()
+    for number in range(CYCLES):
+        gateway.write_mcp({})
+        gateway.signal(signal.SIGHUP)
+        pid = pid_of(tmp_path / "one")
+        wait_for(lambda pid=pid: is_gone(pid), 10, f"the end of child {number}")
+        gateway.write_mcp(entry)
+        gateway.signal(signal.SIGHUP)
+        wait_for(lambda: "one__echo" in chat(gateway, "demo", "/tools").body.decode(), 10, "the server")
+        assert result(gateway, "one__echo", {"text": str(number)}) == str(number)
+    assert len(records(tmp_path / "one", "start")) == CYCLES + 1
+    wait_until(lambda: len(descendants(gateway.pid)) == 1, what="one child")
+    assert gateway.open_fds() <= began + 2, "descriptors grow"
+
+
+def test_idle_stop_and_start_again(start_gateway, tmp_path: Path) -> None:
+    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one", idle_stop_ms=300)})
+    for number in range(3):
+        assert result(gateway, "one__echo", {"text": str(number)}) == str(number)
+        wait_for(lambda: descendants(gateway.pid) == [], 5, "the end of the idle child")
+    assert len(records(tmp_path / "one", "start")) == 3
+
+
+def test_a_reload_that_changes_nothing_keeps_the_child(start_gateway, tmp_path: Path) -> None:
+    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")})
+    result(gateway, "one__echo", {"text": "x"})
+    gateway.write_config(with_tools(tool_agent(), tool_agent(None, "second")))
+    gateway.signal(signal.SIGHUP)
+    wait_for(lambda: chat(gateway, "second", "hello").status == 200, 8, "the new agent")
+    assert result(gateway, "one__echo", {"text": "y"}, model="second") == "y"
+    assert len(records(tmp_path / "one", "start")) == 1
+
+
+def test_a_call_under_way_survives_the_reload_that_removes_its_server(start_gateway, tmp_path: Path) -> None:
+    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")})
+    answer = Answering(gateway, "one__slow", {"seconds": 1.5})
+    wait_record(tmp_path / "one", "message", method="tools/call")
+    gateway.write_mcp({})
+    gateway.signal(signal.SIGHUP)
+    assert "took 1.5 s" in answer.wait()
+    wait_for(lambda: descendants(gateway.pid) == [], 10, "the end of the child that nobody needs")
+
+
+# ---- HTTP servers
+
+
+def test_http_server_restarted_under_us(start_gateway, tmp_path: Path) -> None:
+    server = HttpServer(tmp_path / "first")
+    gateway = start_gateway(with_tools(), mcp={"web": http(server)})
+    assert result(gateway, "web__echo", {"text": "x"}) == "x"
+    server.stop()
+    server = HttpServer(tmp_path / "second", server.port)
+    try:
+        assert result(gateway, "web__echo", {"text": "after"}) == "after"
+        assert len(records(tmp_path / "second", "message", method="initialize")) == 1
+        assert len(records(tmp_path / "second", "message", method="tools/call")) == 1, "not called twice"
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("way", ["streamableHttp", "sse"])
+def test_reference_server_restarted_under_us(start_gateway, way: str) -> None:
+    server = reference.Everything(way)
+    kind = "sse" if way == "sse" else "http"
+    gateway = start_gateway(with_tools(), mcp={"web": {"type": kind, "url": server.url}})
+    assert "Echo: x" in result(gateway, "web__echo", {"message": "x"})
+    server.kill()
+    server = reference.Everything(way, server.port)
+    try:
+        assert "Echo: after" in result(gateway, "web__echo", {"message": "after"})
+    finally:
+        server.kill()
+
+
+def test_http_server_that_is_away(start_gateway, tmp_path: Path) -> None:
+    """In the middle of a run: told to the model. When it is back: used again."""
+    server = HttpServer(tmp_path / "first")
+    gateway = start_gateway(with_tools(), mcp={"web": http(server)})
+    answer = Answering(gateway, "web__hang")
+    wait_record(tmp_path / "first", "hanging")
+    stopped_at = time.monotonic()
+    server.stop()
+    told = answer.wait()
+    assert answer.at - stopped_at < 1.0 * SLACK and "web" in told, (told, answer.at - stopped_at)
+    server = HttpServer(tmp_path / "second", server.port)
+    try:
+        wait_for(lambda: "web__echo" in chat(gateway, "demo", "/tools").body.decode(), 10, "the server's return")
+        assert result(gateway, "web__echo", {"text": "back"}) == "back"
+    finally:
+        server.stop()
+
+
+def test_sessions_are_closed(start_gateway, tmp_path: Path) -> None:
+    server = HttpServer(tmp_path / "web")
+    gateway = start_gateway(with_tools(), mcp={"web": http(server)})
+    result(gateway, "web__echo", {"text": "x"})
+    assert len(server.sessions) == 1
+    gateway.stop()
+    wait_record(tmp_path / "web", "session closed")
+    server.stop()
+
+
+def test_each_principal_has_a_session_of_its_own(start_gateway, tmp_path: Path) -> None:
+    mcp = {"own": stdio(tmp_path / "own"), "shared": stdio(tmp_path / "shared", shared=True)}
+    gateway = start_gateway(with_tools(), mcp=mcp, keys=("sk-first-0123456789abcdef", "sk-second-0123456789abcdef"))
+    for key in (*gateway.keys, *gateway.keys):
+        for label in mcp:
+            asked = chat_body("demo", calls((f"{label}__echo", {"text": "x"})))
+            assert call(gateway, "POST", "/v1/chat/completions", asked, key=key).status == 200
+    assert len(records(tmp_path / "own", "start")) == 2
+    assert len(records(tmp_path / "shared", "start")) == 1
+
+
+def test_doctor(tmp_path: Path) -> None:
+    mcp = {
+        "good": stdio(tmp_path / "good"),
+        "missing": {"command": "parley-no-such-program"},
+        "unset": stdio(tmp_path / "unset", env={"X": "${PARLEY_TEST_UNSET_TOKEN}"}),
+    }
+    (tmp_path / "mcp.json").write_text(json.dumps(mcp))
+    (tmp_path / "agent_config.json").write_text(json.dumps(with_tools()))
+    for flags in ((), ("--json",)):
+        done = run_cli(
+            "mcp", "doctor", *flags, "--config", "agent_config.json", "--mcp", "mcp.json", cwd=tmp_path, timeout=40
+        )
+        assert done.returncode == 1, "something is wrong"
+        assert "parley-no-such-program" in done.stdout and "PARLEY_TEST_UNSET_TOKEN" in done.stdout, done.stdout
+        assert "good" in done.stdout
+        assert not flags or isinstance(json.loads(done.stdout), (list, dict))
+    (tmp_path / "mcp.json").write_text(json.dumps({"good": mcp["good"]}))
+    done = run_cli("mcp", "doctor", "--config", "agent_config.json", "--mcp", "mcp.json", cwd=tmp_path, timeout=40)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not [pid for pid in (r["pid"] for r in records(tmp_path / "good", "start")) if not is_gone(pid)]
