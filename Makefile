@@ -49,7 +49,7 @@ fuzz: ## Run every fuzz target for FUZZ_SECONDS (default 60)
 bench: build ## Compare with nginx proxy_pass: CPU, added latency, memory
 	@$(INSTALL) bench
 	@cmake --preset release -DPARLEY_BENCH=ON >/dev/null
-	@cmake --build build/release --target parley_bench_mock parley_bench_load -- -j $(JOBS)
+	@cmake --build build/release --target parley_bench_mock parley_bench_load parley_bench_mcp_echo -- -j $(JOBS)
 	@bench/run $(ARGS)
 
 interop: build ## Real SDKs and frameworks against the binary (needs the network once)

@@ -148,6 +148,10 @@ private:
     // Sends what is due of the answer and arms the timer for the rest.
     void proceed(std::uint32_t fd, Connection& connection) {
         std::uint64_t const now = now_ns();
+        if (connection.shape.asks_for_tool) {
+            send(fd, connection, book_.tool_call(connection.shape.tool, connection.shape.stream));
+            return finish(fd, connection);
+        }
         if (!connection.shape.stream) {
             send_marked(fd, connection, book_.completion(connection.shape.answer_bytes), now);
             return finish(fd, connection);

@@ -18,8 +18,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from harness.bodies import chat_body  # noqa: E402
-from harness.contenders import find_binary  # noqa: E402
-from harness.lab import TOOL_FOLDERS, TOOL_REMEDY  # noqa: E402
+from harness.contenders import TOOL_FOLDERS, TOOL_REMEDY, find_binary  # noqa: E402
 from harness.processes import Process, free_port  # noqa: E402
 
 SENT_NS = 1  # an impossible send time: long before any machine was ready
@@ -133,6 +132,50 @@ class ToolsTest(unittest.TestCase):
             body = {"filler": filler, **fields} if filler_first else {**fields, "filler": filler}
             answer = self.ask(json.dumps(body).encode())
             self.assertEqual(answer.count(b"@T"), 2)
+
+    def test_mock_asks_for_a_tool_until_it_has_the_results(self):
+        body = json.loads(chat_body(300, directive="tool=echo__echo tool_rounds=2"))
+        for results, streamed in ((0, False), (1, False), (0, True), (1, True)):
+            asked = {**body, "stream": streamed}
+            asked["messages"] = body["messages"] + [{"role": "tool", "tool_call_id": "c", "content": "x"}] * results
+            answer = self.ask(json.dumps(asked, separators=(",", ":")).encode())
+            if streamed:
+                self.assertTrue(answer.endswith(b"data: [DONE]\n\n"))
+                answer = answer.split(b"\n\n")[1].removeprefix(b"data: ")
+            choice = json.loads(answer)["choices"][0]
+            (call,) = choice["delta" if streamed else "message"]["tool_calls"]
+            self.assertEqual(call["function"]["name"], "echo__echo")
+            self.assertEqual(json.loads(call["function"]["arguments"]), {"text": "ping"})
+        body["messages"] += [{"role": "tool", "tool_call_id": "c", "content": "x"}] * 2
+        answer = json.loads(self.ask(json.dumps(body, separators=(",", ":")).encode()))
+        self.assertEqual(answer["choices"][0]["finish_reason"], "stop")
+
+    # --- the echo server
+
+    def test_mcp_echo(self):
+        echo = find_binary("PARLEY_BENCH_MCP_ECHO", "parley_bench_mcp_echo", TOOL_FOLDERS, TOOL_REMEDY)
+        port = free_port()
+        server = Process("mcp_echo", 0, [echo, "http", "--port", port], self._folder.name)
+        self.addCleanup(server.stop)
+        server.wait_ready(port, path="/health")
+        for options in (["time-http", "--port", port], ["time-stdio"]):
+            command = [str(part) for part in (echo, *options, "--calls", 50)]
+            timed = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            self.assertEqual(timed["calls"], 50)
+            self.assertGreater(timed["p50_us"], 0.5)
+        messages = [
+            {"id": "a", "method": "initialize", "params": {"id": 9}},
+            {"method": "notifications/initialized"},
+            {"id": 0, "method": "tools/list"},
+            {"id": 2, "method": "tools/call", "params": {"name": "echo", "_meta": {"id": 7}}},
+            {"id": 3, "method": "no/such"},
+        ]
+        lines = "".join(json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages)
+        done = subprocess.run([str(echo), "stdio"], input=lines, capture_output=True, text=True, check=True)
+        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([answer["id"] for answer in answers], ["a", 0, 2, 3])
+        self.assertEqual(answers[2]["result"]["content"][0]["text"], "pong")
+        self.assertEqual(answers[3]["error"]["code"], -32601)
 
     # --- the load generator against the mock
 

@@ -63,15 +63,25 @@ bool asks_for_stream(std::string_view body) {
     return false;
 }
 
+std::uint32_t count_tool_results(std::string_view body) {
+    constexpr std::string_view kResult = R"("role":"tool")";
+    std::uint32_t count = 0;
+    for (std::size_t at = body.find(kResult); at != std::string_view::npos; at = body.find(kResult, at + 1))
+        ++count;
+    return count;
+}
+
 void apply_setting(std::string_view setting, AnswerShape& shape) {
-    std::array<std::pair<std::string_view, std::uint32_t*>, 5> const known = {{{"events", &shape.events},
+    std::array<std::pair<std::string_view, std::uint32_t*>, 6> const known = {{{"events", &shape.events},
                                                                                {"interval_ms", &shape.interval_ms},
                                                                                {"delay_ms", &shape.delay_ms},
                                                                                {"event_bytes", &shape.event_bytes},
-                                                                               {"answer_bytes", &shape.answer_bytes}}};
+                                                                               {"answer_bytes", &shape.answer_bytes},
+                                                                               {"tool_rounds", &shape.tool_rounds}}};
     std::size_t const equals = setting.find('=');
     if (equals == std::string_view::npos) return;
     std::string_view const value = setting.substr(equals + 1);
+    if (setting.substr(0, equals) == "tool") shape.tool = value;
     for (auto const& [name, target] : known) {
         if (setting.substr(0, equals) == name) std::from_chars(value.data(), value.data() + value.size(), *target);
     }
@@ -108,6 +118,7 @@ AnswerShape shape_of(std::string_view body_window, AnswerShape const& defaults) 
         apply_setting(directive.substr(0, space), shape);
         directive.remove_prefix(space == std::string_view::npos ? directive.size() : space + 1);
     }
+    if (!shape.tool.empty()) shape.asks_for_tool = count_tool_results(body_window) < shape.tool_rounds;
     return shape;
 }
 
@@ -142,6 +153,32 @@ AnswerBook::Marked const& AnswerBook::completion(std::uint32_t answer_bytes) {
     body.append(R"(","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":)");
     body.append(kUsage).append(R"(,"service_tier":"default","system_fingerprint":"fp_bench"})");
     return completions_.emplace(answer_bytes, marked(json_answer("200 OK", body))).first->second;
+}
+
+std::string const& AnswerBook::tool_call(std::string const& tool, bool stream) {
+    std::string const key = (stream ? "*" : "") + tool;
+    auto const found = tool_calls_.find(key);
+    if (found != tool_calls_.end()) return found->second;
+    std::string const call = R"("id":"call_bench","type":"function","function":{"name":")" + tool +
+                             R"(","arguments":"{\"text\":\"ping\"}"}})";
+    std::string answer;
+    if (stream) {
+        answer = stream_start_;
+        answer += chunk(event(std::string(kChunkStart) + R"("choices":[{"index":0,"delta":{"tool_calls":[{"index":0,)" +
+                              call + R"(]},"logprobs":null,"finish_reason":null}],"usage":null})") +
+                        event(std::string(kChunkStart) +
+                              R"("choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}],"usage":null})") +
+                        event(std::string(kChunkStart).append(R"("choices":[],"usage":)").append(kUsage) + "}") +
+                        event("[DONE]"));
+        answer += "0\r\n\r\n";
+    } else {
+        answer = json_answer("200 OK", R"({"id":"chatcmpl-bench","object":"chat.completion","created":1700000000,)"
+                                       R"("model":"bench-model","choices":[{"index":0,"message":{"role":"assistant",)"
+                                       R"("content":null,"tool_calls":[{)" +
+                                           call + R"(]},"finish_reason":"tool_calls"}],"usage":)" +
+                                           std::string(kUsage) + "}");
+    }
+    return tool_calls_.emplace(key, std::move(answer)).first->second;
 }
 
 AnswerBook::Marked const& AnswerBook::content_event(std::uint32_t event_bytes) {

@@ -33,14 +33,14 @@ def _encode(value):
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def chat_body(size_bytes, stream=False, directive=""):
+def chat_body(size_bytes, stream=False, directive="", model="bench"):
     """A chat completion request of `size_bytes` (exactly, if that is enough for its frame), as UTF-8 bytes.
 
     `directive` tells the mock upstream how to answer; it goes into the last message, which every gateway passes on.
     """
     dice = random.Random(size_bytes)
     last = {"role": "user", "content": "And now?" + (f" [[mock {directive}]]" if directive else "")}
-    body = {"model": "bench", "messages": [last]}
+    body = {"model": model, "messages": [last]}
     if stream:
         body.update(stream=True, stream_options={"include_usage": True})
 

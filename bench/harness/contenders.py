@@ -13,6 +13,8 @@ import subprocess
 from .processes import BenchError, Process, free_port
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOOL_FOLDERS = ["build/release/bin", "build/bench"]
+TOOL_REMEDY = "Build it with: make bench (CMake option PARLEY_BENCH=ON)"
 
 
 def find_binary(variable, name, folders, remedy):
@@ -31,10 +33,12 @@ class Contender:
 
     name = ""
     headers = ()
+    runs_tools = False  # whether it runs an agent's tools itself
 
     def __init__(self):
         self.process = None
         self.ready_s = None
+        self.mcp_port = None  # of the echo server over HTTP, where it runs tools
 
     def version(self):
         """What is measured, for the report. Raises BenchError if it is not installed."""
@@ -140,6 +144,7 @@ class Parley(Contender):
     name = "parley"
     _key = "sk-bench-0123456789abcdef0123456789abcdef"
     headers = (f"Authorization: Bearer {_key}",)
+    runs_tools = True
 
     def _binary(self):
         return find_binary("PARLEY_BINARY", "parley", ["build"], "Build it with: make build")
@@ -152,10 +157,12 @@ class Parley(Contender):
         self._port = free_port()
         config = pathlib.Path(folder) / "agent_config.json"
         config.write_text(json.dumps(self._config(upstream_port), indent=2))
+        mcp = pathlib.Path(folder) / "mcp.json"
+        mcp.write_text(json.dumps(self._mcp(), indent=2))
         data = pathlib.Path(folder) / "data"
         data.mkdir(exist_ok=True)
         command = [self._binary(), "serve", "--host", "127.0.0.1", "--port", self._port, "--threads", 1]
-        command += ["--config", config, "--data", data, "--log", "json"]
+        command += ["--config", config, "--mcp", mcp, "--data", data, "--log", "json"]
         # Nothing of the caller's environment: no real key, no real database may take part.
         env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": folder, "PARLEY_API_KEYS": self._key}
         self.process = Process(self.name, core, command, folder, env)
@@ -164,19 +171,25 @@ class Parley(Contender):
     def port(self, stream):
         return self._port
 
+    def _mcp(self):
+        echo = str(find_binary("PARLEY_BENCH_MCP_ECHO", "parley_bench_mcp_echo", TOOL_FOLDERS, TOOL_REMEDY))
+        servers = {"stdio": {"command": echo, "args": ["stdio"], "era": "legacy"}}
+        if self.mcp_port:
+            servers["http"] = {"type": "http", "url": f"http://127.0.0.1:{self.mcp_port}/mcp", "era": "legacy"}
+        return {"mcpServers": servers}
+
     @staticmethod
     def _config(upstream_port):
         base_url = f"http://127.0.0.1:{upstream_port}/v1"
+        prompt = "You are a helpful assistant. Answer in short sentences and say what you do not know."
+        agent = {"provider": "mock", "model": "bench-model", "system_prompt": prompt, "allowed_regular_tools": []}
         return {
             "version": "1",
             "providers": {"mock": {"type": "openai", "base_url": base_url, "api_key": "bench"}},
             "agents": [
-                {
-                    "agent_id": "bench",
-                    "provider": "mock",
-                    "model": "bench-model",
-                    "system_prompt": "You are a helpful assistant. Answer in short sentences and say what you do not know.",
-                }
+                {"agent_id": "bench", "allowed_mcp_servers": {}, **agent},
+                {"agent_id": "bench-stdio", "allowed_mcp_servers": {"stdio": {}}, **agent},
+                {"agent_id": "bench-http", "allowed_mcp_servers": {"http": {}}, **agent},
             ],
         }
 

@@ -5,11 +5,8 @@ import pathlib
 import subprocess
 import time
 
-from .contenders import find_binary
+from .contenders import TOOL_FOLDERS, TOOL_REMEDY, find_binary
 from .processes import BenchError, CoreMeter, Process, free_port, pinned
-
-TOOL_FOLDERS = ["build/release/bin", "build/bench"]
-TOOL_REMEDY = "Build it with: make bench (CMake option PARLEY_BENCH=ON)"
 
 
 class Lab:
@@ -30,12 +27,26 @@ class Lab:
         self.upstream_port = free_port()
         self.mock = Process("mock", load_core, [mock_binary, "--port", self.upstream_port], folder)
         self.mock.wait_ready(self.upstream_port)
+        self._echo_binary = find_binary("PARLEY_BENCH_MCP_ECHO", "parley_bench_mcp_echo", TOOL_FOLDERS, TOOL_REMEDY)
+        self.mcp_port = free_port()
+        self.echo = Process("mcp_echo", load_core, [self._echo_binary, "http", "--port", self.mcp_port], folder)
+        self.echo.wait_ready(self.mcp_port, path="/health")
+
+    def time_tool_calls(self, transport):
+        """Microseconds (p50) of one call from a client of its own, without a gateway."""
+        options = ["--core", self.gateway_core] if transport == "stdio" else ["--port", self.mcp_port]
+        command = [self._echo_binary, f"time-{transport}", *options]
+        done = subprocess.run(pinned(self.load_core, command), capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode:
+            raise BenchError(f"direct tool calls over {transport}: {done.stderr.strip()}")
+        return json.loads(done.stdout)["p50_us"]
 
     def close(self):
         if self._load and self._load.poll() is None:
             self._load.kill()
             self._load.wait()
         self.mock.stop()
+        self.echo.stop()
 
     def body_file(self, name, content):
         path = self.folder / f"{name}.json"

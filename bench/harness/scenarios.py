@@ -172,6 +172,61 @@ class FirstToken(Scenario):
         return figures
 
 
+class ToolRound(Scenario):
+    """One client whose agent calls a tool eight times before it answers, against the same answer without tools.
+
+    What a round adds = one more call of the model, one call of the tool, and the gateway's own part. The first two are
+    measured without a gateway just before; what is left is the overhead.
+    """
+
+    rounds = 8
+
+    def __init__(self, transport):
+        self.name = f"tool_{transport}"
+        self._transport = transport
+        self.rows = (
+            Row("direct_us", f"tool call over {transport}, direct client, p50", "us"),
+            Row("round_us", f"tool round over {transport}: model call and tool call, p50", "us"),
+            Row("overhead_us", "  added by the gateway", "us", ratio=False),
+            Row("cpu_us", "  CPU of the gateway", "us"),
+        )
+
+    def run(self, lab, contender, direct):
+        if not contender.runs_tools:
+            return {}
+        model = f"bench-{self._transport}"
+        shape = "events=1 event_bytes=800 answer_bytes=600"
+        with_tools = f"{shape} tool={self._transport}__echo tool_rounds={self.rounds}"
+        bodies = {
+            "plain": lab.body_file(f"{self.name}_plain", chat_body(300, model=model, directive=shape)),
+            "rounds": lab.body_file(self.name, chat_body(300, model=model, directive=with_tools)),
+        }
+        what = f"tool rounds over {self._transport}"
+        lab.measure(contender, what, bodies["rounds"], connections=1, requests=20, duration_s=5)
+        tool_us = lab.time_tool_calls(self._transport)
+        model_us = self._latency(lab.measure(direct, what, bodies["plain"], connections=1, duration_s=lab.seconds(0.5)))
+        loads = {
+            name: lab.measure(contender, what, body, connections=1, duration_s=lab.seconds(2.0))
+            for name, body in bodies.items()
+        }
+        latency, cpu = (
+            {name: measure(load) for name, load in loads.items()}
+            for measure in (self._latency, lambda load: load["cpu_us"] / load["requests"])
+        )
+        round_us = (latency["rounds"] - latency["plain"]) / self.rounds
+        return {
+            "direct_us": tool_us,
+            "model_us": model_us,
+            "round_us": round_us,
+            "overhead_us": round_us - tool_us - model_us,
+            "cpu_us": (cpu["rounds"] - cpu["plain"]) / self.rounds,
+        }
+
+    @staticmethod
+    def _latency(load):
+        return load["latency_us"]["p50"]
+
+
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
@@ -181,5 +236,7 @@ SCENARIOS = {
         Unary("100 KB", 102_400),
         Sse(),
         FirstToken(),
+        ToolRound("stdio"),
+        ToolRound("http"),
     )
 }
