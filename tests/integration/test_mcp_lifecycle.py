@@ -142,8 +142,8 @@ def test_one_dead_server_of_five(start_gateway, tmp_path: Path) -> None:
     assert time.monotonic() - began < 5 * SLACK, "nobody waits for the dead"
     shown = servers_of(gateway)
     assert "parley-no-such-program" in json.dumps(shown["missing"])
-    assert "3" in json.dumps(shown["broken"]["last_error"]), shown["broken"]
-    assert shown["good0"]["last_error"] in (None, "") and shown["good0"]["tools"] > 10
+    assert "3" in shown["broken"]["last_error"], "the exit code"
+    assert "last_error" not in shown["good0"] and "echo" in json.dumps(shown["good0"]["tools"])
     assert call(gateway, "GET", "/readyz").status == 200
 
 
