@@ -301,7 +301,7 @@ def test_x_user_id_and_templates(start_gateway, web: HttpServer) -> None:
     }
     gateway = start_gateway(
         with_tools(),
-        mcp={"web": http(web, headers=headers, forward_headers=["x-tenant", "authorization", "cookie"])},
+        mcp={"web": http(web, headers=headers, forward_headers=["x-tenant"])},
         env={"PARLEY_TEST_FIXED": "from the environment"},
         keys=("sk-caller-0123456789abcdef",),
     )

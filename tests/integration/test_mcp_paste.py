@@ -153,6 +153,14 @@ def test_no_literal_variable_is_ever_sent(start_gateway, tmp_path: Path) -> None
         server.stop()
 
 
+@pytest.mark.parametrize("name", ["Authorization", "cookie", "x-api-key"])
+def test_credentials_of_clients_cannot_be_forwarded(tmp_path: Path, name: str) -> None:
+    (tmp_path / "agent_config.json").write_text(json.dumps(with_tools()))
+    (tmp_path / "mcp.json").write_text(json.dumps({"one": {"url": "http://127.0.0.1:1/mcp", "forward_headers": [name]}}))
+    done = run_cli("validate", "--config", "agent_config.json", "--mcp", "mcp.json", cwd=tmp_path)
+    assert done.returncode == 1 and "/one/forward_headers" in done.stdout + done.stderr
+
+
 def test_validate_names_the_variable(tmp_path: Path) -> None:
     (tmp_path / "agent_config.json").write_text(json.dumps(with_tools()))
     (tmp_path / "mcp.json").write_text(json.dumps({"one": {"url": "http://127.0.0.1:1/mcp?key=${MCP_TEST_UNSET}"}}))
