@@ -45,19 +45,42 @@ ProviderState make_state(ProviderConfig config, Catalogue const* previous) {
     return state;
 }
 
+ServerState make_state(McpServerConfig config, Catalogue const* previous) {
+    ServerState state;
+    if (config.disabled) {
+        state.unavailable = "it is disabled in the configuration";
+    } else if (!config.unavailable.empty()) {
+        state.unavailable = config.unavailable;
+    } else if (config.require_approval == Approval::kAlways) {
+        state.unavailable = "require_approval is \"always\", and nobody is there to ask";
+    }
+    mcp::ServerSpec const& spec = config;
+    if (previous) {
+        auto const& old = previous->mcp_servers();
+        auto const same =
+            std::find_if(old.begin(), old.end(), [&](ServerState const& one) { return *one.spec == spec; });
+        if (same != old.end()) state.spec = same->spec;
+    }
+    if (!state.spec) state.spec = std::make_shared<mcp::ServerSpec const>(spec);
+    state.config = std::move(config);
+    return state;
+}
+
 } // namespace
 
 std::shared_ptr<Catalogue const> Catalogue::build(GatewayConfig config, Catalogue const* previous, std::time_t now) {
     auto const made = std::shared_ptr<Catalogue>(new Catalogue);
     made->loaded_at_ = now;
     made->manifests_ = std::move(config.manifests);
-    made->mcp_servers_ = std::move(config.mcp_servers);
+    for (auto& server : config.mcp_servers)
+        made->mcp_servers_.push_back(make_state(std::move(server), previous));
     for (auto& provider : config.providers)
         made->providers_.push_back(make_state(std::move(provider), previous));
 
     for (auto const& one : config.agents) {
         Agent agent;
         agent.config = one;
+        agent.tools = std::make_shared<AgentTools const>(tools_of(one, made->mcp_servers_));
         made->add_candidate(agent, one);
         for (auto const& id : one.fallbacks) {
             auto const fallback = std::find_if(config.agents.begin(), config.agents.end(),

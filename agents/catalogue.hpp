@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agents/config.hpp"
+#include "agents/tool_policy.hpp"
 #include "core/result.hpp"
 #include "providers/provider.hpp"
 
@@ -27,6 +28,7 @@ struct Agent {
     AgentConfig config;
     std::vector<Candidate> candidates; // empty exactly when unavailable says why
     std::string unavailable;
+    std::shared_ptr<AgentTools const> tools = std::make_shared<AgentTools const>(); // never null
 };
 
 struct ProviderState {
@@ -37,8 +39,8 @@ struct ProviderState {
 
 class Catalogue {
 public:
-    /// Builds the snapshot. Providers whose settings did not change are taken over from `previous` (may be null), and
-    /// with them their warm connections.
+    /// Builds the snapshot. Providers and MCP servers whose settings did not change are taken over from `previous` (may
+    /// be null), and with them their warm connections and sessions.
     static std::shared_ptr<Catalogue const> build(GatewayConfig config, Catalogue const* previous, std::time_t now);
 
     /// nullptr when there is no such agent.
@@ -47,8 +49,8 @@ public:
     std::vector<Agent> const& agents() const noexcept { return agents_; } // in the order of the file
     std::vector<ProviderState> const& providers() const noexcept { return providers_; }
     std::vector<Manifest> const& manifests() const noexcept { return manifests_; }
-    std::vector<McpServerConfig> const& mcp_servers() const noexcept { return mcp_servers_; }
-    std::time_t loaded_at() const noexcept { return loaded_at_; } // `created` of /v1/models
+    std::vector<ServerState> const& mcp_servers() const noexcept { return mcp_servers_; } // in the order of the file
+    std::time_t loaded_at() const noexcept { return loaded_at_; }                         // `created` of /v1/models
 
     struct EmbeddingTarget {
         std::shared_ptr<providers::Provider const> provider;
@@ -67,7 +69,7 @@ private:
     std::vector<Agent> agents_;
     std::map<std::string_view, std::size_t> index_; // views into agents_
     std::vector<Manifest> manifests_;
-    std::vector<McpServerConfig> mcp_servers_;
+    std::vector<ServerState> mcp_servers_;
     std::time_t loaded_at_ = 0;
 };
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/secret.hpp"
+#include "mcp/server_spec.hpp"
 
 namespace parley::agents {
 
@@ -87,8 +88,9 @@ enum class ToolProgress : std::uint8_t { kAuto, kQuiet, kReasoning, kOpenWebui, 
 struct AgentLimits {
     std::int64_t max_tool_rounds = 10;
     std::int64_t max_tool_calls = 64;
-    std::int64_t timeout_s = 600;      // wall clock of one run; REQUEST_TIMEOUT changes the default
-    std::int64_t max_total_tokens = 0; // 0 = no limit
+    std::int64_t timeout_s = 600;             // wall clock of one run; REQUEST_TIMEOUT changes the default
+    std::int64_t max_total_tokens = 0;        // 0 = no limit
+    std::int64_t parallel_tool_calls_max = 8; // at once, of one round
 };
 
 struct MemoryCompression {
@@ -98,7 +100,7 @@ struct MemoryCompression {
     bool archive_conversations = false; // carried only
 };
 
-// nullopt = all, empty = none, else only those.
+// nullopt = all, empty = none, else only those. An entry may be a pattern: * = any text, ? = one character.
 using AllowedNames = std::optional<std::vector<std::string>>;
 using AllowedServers = std::optional<std::map<std::string, AllowedNames, std::less<>>>; // label -> tools
 
@@ -120,6 +122,7 @@ struct AgentConfig {
     ToolProgress tool_progress = ToolProgress::kAuto;
     AllowedNames allowed_regular_tools = {};
     AllowedServers allowed_mcp_servers = {};
+    bool vision = false; // images that tools give are shown to the model
     AllowedNames resources = {};
     MemoryCompression compression = {};
     boost::json::object carried = {}; // fields of the original format that have no effect here
@@ -127,33 +130,19 @@ struct AgentConfig {
     std::string unavailable = {};     // why nothing can answer for it: own_unavailable and no usable fallback
 };
 
-enum class McpTransport : std::uint8_t {
-    kStdio,
-    kHttp,
-    kSse,
-    kHttpOrSse, // not told: Streamable HTTP first, legacy SSE if the server does not know it
-};
+using McpTransport = mcp::Transport;
 
 enum class Approval : std::uint8_t { kNever, kAlways };
 
-struct McpServerConfig {
-    std::string label;
-    McpTransport transport = McpTransport::kStdio;
-    std::string command = {};
-    std::vector<core::Secret> args = {}; // variables put in: may hold secrets
-    std::vector<std::pair<std::string, core::Secret>> env = {};
-    std::string cwd = {};
-    std::string env_file = {};
-    core::Secret url = {};      // variables put in: may hold secrets
-    std::string url_shown = {}; // as written in the file, for logs
-    std::vector<std::pair<std::string, core::Secret>> headers = {};
+/// A server as mcp.json has it: what the host needs to know, and who may use what of it.
+struct McpServerConfig : mcp::ServerSpec {
+    std::string env_file = {}; // already read into env, where env itself says nothing
     Approval require_approval = Approval::kNever;
     bool disabled = false;
-    std::optional<std::chrono::milliseconds> timeout = {}; // of one call; TOOL_EXECUTION_TIMEOUT is the default
     AllowedNames allowed_tools = {};
-    std::vector<std::string> denied_tools = {};
-    boost::json::object carried = {}; // keys of other hosts that have no effect here, as written
-    std::string unavailable = {};     // why it cannot be started; empty = ready
+    std::vector<std::string> denied_tools = {}; // names or patterns
+    boost::json::object carried = {};           // keys of other hosts that have no effect here, as written
+    std::string unavailable = {};               // why it cannot be started; empty = ready
 };
 
 struct GatewayConfig {

@@ -13,7 +13,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::array<std::string_view, 27> kAgentKeys{"agent_id",
+constexpr std::array<std::string_view, 28> kAgentKeys{"agent_id",
                                                       "name",
                                                       "description",
                                                       "version",
@@ -32,6 +32,7 @@ constexpr std::array<std::string_view, 27> kAgentKeys{"agent_id",
                                                       "allowed_regular_tools",
                                                       "allowed_mcp_servers",
                                                       "allowed_mcp_tools",
+                                                      "vision",
                                                       "resources",
                                                       "resource_config",
                                                       "embedding_provider",
@@ -40,8 +41,8 @@ constexpr std::array<std::string_view, 27> kAgentKeys{"agent_id",
                                                       "rerank_model",
                                                       "$schema",
                                                       "$comment"};
-constexpr std::array<std::string_view, 4> kLimitKeys{"max_tool_rounds", "max_tool_calls", "timeout_s",
-                                                     "max_total_tokens"};
+constexpr std::array<std::string_view, 5> kLimitKeys{"max_tool_rounds", "max_tool_calls", "timeout_s",
+                                                     "max_total_tokens", "parallel_tool_calls_max"};
 constexpr std::array<std::string_view, 1> kServerKeys{"allowed_mcp_tools"};
 constexpr std::array<std::string_view, 2> kResourceConfigKeys{"memory", "knowledge_base"};
 constexpr std::array<std::string_view, 1> kMemoryKeys{"compression"};
@@ -65,6 +66,7 @@ constexpr std::array<Choice<ToolProgress>, 5> kToolProgress{{{"auto", ToolProgre
 
 constexpr std::int64_t kToolRoundsMax = 1'000;
 constexpr std::int64_t kToolCallsMax = 10'000;
+constexpr std::int64_t kParallelToolCallsMax = 128;
 constexpr std::int64_t kTimeoutMaxSeconds = 86'400;
 constexpr std::int64_t kTokensMax = 1'000'000'000;
 constexpr std::int64_t kMessagesMax = 100'000;
@@ -161,6 +163,7 @@ void read_limits(ObjectReader const& reader, AgentConfig& agent, AgentDefaults c
     read("max_tool_calls", 0, kToolCallsMax, agent.limits.max_tool_calls);
     read("timeout_s", 1, kTimeoutMaxSeconds, agent.limits.timeout_s);
     read("max_total_tokens", 0, kTokensMax, agent.limits.max_total_tokens);
+    read("parallel_tool_calls_max", 1, kParallelToolCallsMax, agent.limits.parallel_tool_calls_max);
 }
 
 // The older form: a list of labels, and beside it the tools of each.
@@ -284,6 +287,7 @@ AgentConfig read_agent(FileScope& scope, json::object const& object, std::string
     agent.task_policy = reader.choice<TaskPolicy>("task_policy", kTaskPolicies).value_or(agent.task_policy);
     agent.tool_progress = reader.choice<ToolProgress>("tool_progress", kToolProgress).value_or(agent.tool_progress);
     agent.allowed_regular_tools = reader.texts("allowed_regular_tools");
+    agent.vision = reader.boolean("vision").value_or(false);
     read_servers(reader, agent, unset);
     read_resources(reader, agent);
     read_resource_config(reader, agent, unset);

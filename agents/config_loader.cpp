@@ -13,6 +13,7 @@
 
 #include "agents/config_json.hpp"
 #include "agents/config_parts.hpp"
+#include "agents/tool_policy.hpp"
 #include "core/hash.hpp"
 #include "core/json.hpp"
 
@@ -159,6 +160,9 @@ private:
     void load_mcp() {
         auto const& path = sources_.mcp_path;
         if (path.empty()) return;
+        McpDefaults defaults;
+        read_environment("MCP_TOOL_CACHE_TTL", 0, 86'400, "seconds", defaults.tools_ttl_s);
+        read_environment("TOOL_EXECUTION_TIMEOUT", 1, 86'400, "seconds", defaults.call_timeout_s);
         auto const text = read_(path);
         if (!text) {
             if (text.error().code == kNoSuchFile && !sources_.mcp_required) return;
@@ -168,7 +172,7 @@ private:
         if (!root) return;
         auto const first_fault = result_.faults.size();
         FileScope scope{path, mcp_lookup(sources_.env, path), result_.faults, result_.warnings};
-        config_.mcp_servers = read_mcp_servers(scope, *root);
+        config_.mcp_servers = read_mcp_servers(scope, *root, defaults, read_);
         set_lines(*text, JsonStyle::kRelaxed, result_.faults, first_fault);
     }
 
@@ -181,7 +185,10 @@ private:
         for (auto const& agent : config_.agents) {
             if (!agent.allowed_mcp_servers) continue;
             for (auto const& [label, tools] : *agent.allowed_mcp_servers) {
-                if (std::find(labels.begin(), labels.end(), label) != labels.end()) continue;
+                auto const is_meant = [&pattern = label](std::string_view known) {
+                    return glob_matches(pattern, known);
+                };
+                if (std::any_of(labels.begin(), labels.end(), is_meant)) continue;
                 auto const hint = did_you_mean(label, labels);
                 result_.warnings.push_back("agent " + in_quotes(agent.agent_id) + ": no MCP server " +
                                            in_quotes(label) + " is configured" + (hint.empty() ? "" : "; " + hint));

@@ -22,8 +22,7 @@ constexpr std::array<std::string_view, 2> kEnvFileKeys{"env_file", "envFile"};
 constexpr std::array<std::string_view, 3> kAllowKeys{"allowed_tools", "includeTools", "tools_to_execute"};
 constexpr std::array<std::string_view, 4> kDenyKeys{"disallowed_tools", "excludeTools", "disabledTools",
                                                     "disabled_tools"};
-constexpr std::array<std::string_view, 8> kOtherKeys{"command",  "args",    "env",     "cwd",
-                                                     "disabled", "enabled", "timeout", "timeout_ms"};
+constexpr std::array<std::string_view, 6> kOtherKeys{"command", "args", "env", "cwd", "disabled", "enabled"};
 constexpr std::array<std::string_view, 1> kApprovalKeys{"require_approval"};
 constexpr std::array<std::string_view, 3> kRootKeys{"mcpServers", "servers", "mcp_servers"};
 constexpr std::array<std::string_view, 4> kGeminiKeys{"httpUrl", "includeTools", "excludeTools", "trust"};
@@ -36,9 +35,6 @@ constexpr std::array<Choice<McpTransport>, 6> kTransports{{{"stdio", McpTranspor
                                                            {"sse", McpTransport::kSse}}};
 constexpr std::array<Choice<Approval>, 2> kApprovals{{{"never", Approval::kNever}, {"always", Approval::kAlways}}};
 
-constexpr std::int64_t kTimeoutMaxMs = 86'400'000;
-constexpr std::int64_t kTimeoutIsMsFrom =
-    1'000; // below, hosts mean seconds (Cline); from here on milliseconds (Gemini)
 constexpr std::size_t kLabelBytesMax = 64;
 
 std::vector<std::string_view> known_keys() {
@@ -53,26 +49,12 @@ std::vector<std::string_view> known_keys() {
     add(kDenyKeys);
     add(kOtherKeys);
     add(kApprovalKeys);
+    add(mcp_option_keys());
     return out;
 }
 
 bool is_empty_text(json::value const& value) noexcept {
     return value.is_string() && value.get_string().empty();
-}
-
-// The first of `keys` that is there; a second one that says something else is a fault.
-std::optional<std::string_view> one_of(ObjectReader const& reader, std::span<std::string_view const> keys) {
-    std::optional<std::string_view> chosen;
-    for (auto const key : keys) {
-        auto const* value = reader.find(key);
-        if (value == nullptr || is_empty_text(*value)) continue;
-        if (!chosen) {
-            chosen = key;
-        } else if (*value != *reader.find(*chosen)) {
-            reader.fault(key, "both " + std::string(*chosen) + " and " + std::string(key), "one of the two");
-        }
-    }
-    return chosen;
 }
 
 std::string replace_whole_value(std::string_view text) {
@@ -125,14 +107,6 @@ json::value with_our_variables(json::value const& value, bool gemini) {
         return out;
     }
     return value;
-}
-
-void read_timeout(ObjectReader const& reader, McpServerConfig& server) {
-    if (auto const ms = reader.integer("timeout_ms", 1, kTimeoutMaxMs)) {
-        server.timeout = std::chrono::milliseconds(*ms);
-    } else if (auto const value = reader.integer("timeout", 1, kTimeoutMaxMs)) {
-        server.timeout = std::chrono::milliseconds(*value >= kTimeoutIsMsFrom ? *value : *value * 1000);
-    }
 }
 
 void read_url(ObjectReader const& reader, std::string_view key, McpServerConfig& server) {
@@ -207,9 +181,9 @@ void read_lists(ObjectReader const& reader, McpServerConfig& server) {
     }
 }
 
-void carry_unknown_keys(ObjectReader const& reader, json::object const& as_written, McpServerConfig& server) {
+void carry_unknown_keys(ObjectReader const& reader, json::object const& given, McpServerConfig& server) {
     auto const known = known_keys();
-    for (auto const& member : as_written) {
+    for (auto const& member : given) {
         std::string_view const key(member.key().data(), member.key().size());
         if (std::find(known.begin(), known.end(), key) != known.end()) continue;
         server.carried[member.key()] = member.value();
@@ -219,8 +193,38 @@ void carry_unknown_keys(ObjectReader const& reader, json::object const& as_writt
     }
 }
 
+// Bifrost names everything otherwise, and puts the program into an object of its own.
+json::object from_bifrost(json::object const& object) {
+    if (!object.contains("connection_type") && !object.contains("stdio_config")) return object;
+    json::object out;
+    for (auto const& member : object) {
+        auto const key = member.key();
+        if (key == "connection_type") {
+            out["type"] = member.value();
+        } else if (key == "connection_string") {
+            out["url"] = member.value();
+        } else if (key == "stdio_config" && member.value().is_object()) {
+            for (auto const& inner : member.value().get_object()) {
+                if (inner.key() != "envs" || !inner.value().is_array()) {
+                    out[inner.key()] = inner.value();
+                    continue;
+                }
+                json::object env; // names of our variables that it is given
+                for (auto const& name : inner.value().get_array()) {
+                    if (name.is_string()) env[name.get_string()] = "${" + std::string(name.get_string()) + "}";
+                }
+                out["env"] = std::move(env);
+            }
+        } else {
+            out[key] = member.value();
+        }
+    }
+    return out;
+}
+
 std::optional<McpServerConfig> read_server(FileScope& scope, json::value const& value, std::string const& pointer,
-                                           std::optional<std::string_view> label) {
+                                           std::optional<std::string_view> label, McpDefaults const& defaults,
+                                           FileReader const& read) {
     auto const* as_written = value.if_object();
     if (as_written == nullptr) {
         scope.faults.push_back({scope.file, pointer, std::string(describe_type(value)), "an object for one server"});
@@ -229,10 +233,13 @@ std::optional<McpServerConfig> read_server(FileScope& scope, json::value const& 
     bool const gemini = std::any_of(kGeminiKeys.begin(), kGeminiKeys.end(), [&](std::string_view key) {
         return as_written->contains(json::string_view(key.data(), key.size()));
     });
-    auto const ours = with_our_variables(value, gemini);
+    auto const ours = with_our_variables(from_bifrost(*as_written), gemini);
     std::vector<std::string> unset;
     ObjectReader const reader(scope, ours.get_object(), pointer, unset);
     McpServerConfig server;
+    server.tools_ttl = std::chrono::seconds(defaults.tools_ttl_s);
+    if (defaults.call_timeout_s > 0)
+        server.call_timeout = server.call_idle_timeout = std::chrono::seconds(defaults.call_timeout_s);
     if (label) {
         server.label = std::string(*label);
     } else if (auto const key = one_of(reader, kLabelKeys)) {
@@ -245,14 +252,17 @@ std::optional<McpServerConfig> read_server(FileScope& scope, json::value const& 
     if (server.label.size() > kLabelBytesMax || !printable || (label && label->empty())) {
         reader.fault_here("the label " + in_quotes(server.label), "1 to 64 bytes without control characters");
     }
-    carry_unknown_keys(reader, *as_written, server);
+    carry_unknown_keys(reader, ours.get_object(), server);
     read_transport(reader, server);
     read_lists(reader, server);
     server.cwd = reader.text("cwd").value_or("");
-    if (auto const key = one_of(reader, kEnvFileKeys)) server.env_file = reader.text(*key).value_or("");
     server.disabled = reader.boolean("disabled").value_or(false) || !reader.boolean("enabled").value_or(true);
     server.require_approval = reader.choice<Approval>("require_approval", kApprovals).value_or(server.require_approval);
-    read_timeout(reader, server);
+    read_mcp_options(reader, server, read, unset);
+    if (server.require_approval == Approval::kAlways && !server.disabled) {
+        scope.warnings.push_back(scope.file + ": " + pointer + ": the tools of " + in_quotes(server.label) +
+                                 " are not offered: require_approval is \"always\", and nobody is there to ask");
+    }
     if (!unset.empty()) server.unavailable = not_set(unset);
     return server;
 }
@@ -266,6 +276,10 @@ struct Servers {
 Servers find_servers(FileScope& scope, json::value const& root) {
     auto const* object = root.if_object();
     if (object == nullptr) return {&root, {}};
+    if (auto const* bifrost = object->if_contains("mcp"); bifrost != nullptr && bifrost->is_object()) {
+        if (auto const* configs = bifrost->get_object().if_contains("client_configs"))
+            return {configs, "/mcp/client_configs"};
+    }
     for (auto const key : kRootKeys) {
         auto const* inner = object->if_contains(json::string_view(key.data(), key.size()));
         if (inner == nullptr) continue;
@@ -281,13 +295,28 @@ Servers find_servers(FileScope& scope, json::value const& root) {
 
 } // namespace
 
-std::vector<McpServerConfig> read_mcp_servers(FileScope& scope, json::value const& root) {
+std::optional<std::string_view> one_of(ObjectReader const& reader, std::span<std::string_view const> keys) {
+    std::optional<std::string_view> chosen;
+    for (auto const key : keys) {
+        auto const* value = reader.find(key);
+        if (value == nullptr || is_empty_text(*value)) continue;
+        if (!chosen) {
+            chosen = key;
+        } else if (*value != *reader.find(*chosen)) {
+            reader.fault(key, "both " + std::string(*chosen) + " and " + std::string(key), "one of the two");
+        }
+    }
+    return chosen;
+}
+
+std::vector<McpServerConfig> read_mcp_servers(FileScope& scope, json::value const& root, McpDefaults const& defaults,
+                                              FileReader const& read) {
     auto const servers = find_servers(scope, root);
     std::vector<McpServerConfig> out;
     if (servers.value == nullptr) return out;
     std::vector<std::string> pointers;
     auto const add = [&](json::value const& value, std::string pointer, std::optional<std::string_view> label) {
-        if (auto server = read_server(scope, value, pointer, label)) {
+        if (auto server = read_server(scope, value, pointer, label, defaults, read)) {
             auto const same =
                 std::find_if(out.begin(), out.end(), [&](auto const& s) { return s.label == server->label; });
             if (same != out.end() && !server->label.empty()) {

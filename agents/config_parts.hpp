@@ -6,6 +6,7 @@
 #include <boost/json/object.hpp>
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -95,10 +96,28 @@ AgentConfig read_agent(FileScope& scope, boost::json::object const& object, std:
 /// `pointers[i]` is where agents[i] stands.
 void finish_agents(FileScope& scope, std::vector<AgentConfig>& agents, std::vector<std::string> const& pointers);
 
-// ---- config_mcp.cpp
+// ---- config_mcp.cpp, config_mcp_options.cpp
+
+/// What a server gets that says nothing else.
+struct McpDefaults {
+    std::int64_t tools_ttl_s = 300;  // MCP_TOOL_CACHE_TTL
+    std::int64_t call_timeout_s = 0; // TOOL_EXECUTION_TIMEOUT, with or without progress; 0 = as ServerSpec has it
+};
 
 /// Reads mcp.json in any of the dialects that people have.
-std::vector<McpServerConfig> read_mcp_servers(FileScope& scope, boost::json::value const& root);
+std::vector<McpServerConfig> read_mcp_servers(FileScope& scope, boost::json::value const& root,
+                                              McpDefaults const& defaults, FileReader const& read);
+
+/// The keys that read_mcp_options knows.
+std::span<std::string_view const> mcp_option_keys() noexcept;
+
+/// Reads what is ours alone, or of OAuth: timeouts, era, pins, roots ...
+/// `unset` takes the names of variables without value.
+void read_mcp_options(ObjectReader const& reader, McpServerConfig& server, FileReader const& read,
+                      std::vector<std::string>& unset);
+
+/// The first of `keys` that is there; a second one that says something else is a fault.
+std::optional<std::string_view> one_of(ObjectReader const& reader, std::span<std::string_view const> keys);
 
 /// A lookup that knows, besides `env`, what other hosts put in: ${userHome}, ${workspaceFolder}, ${input:x} ...
 core::VariableLookup mcp_lookup(EnvLookup env, std::string const& mcp_path);

@@ -56,8 +56,8 @@ json::array texts(std::vector<std::string> const& from) {
 }
 
 // What the configuration says of a server.
-json::object mcp_server_object(agents::McpServerConfig const& server) {
-    json::object object{{"label", server.label}, {"status", server.unavailable.empty() ? "configured" : "unavailable"}};
+json::object mcp_server_object(agents::ServerState const& server) {
+    json::object object{{"label", server.config.label}, {"status", server.unavailable.empty() ? "configured" : "unavailable"}};
     if (!server.unavailable.empty()) object["reason"] = server.unavailable;
     return object;
 }
@@ -66,9 +66,9 @@ json::object mcp_server_object(agents::McpServerConfig const& server) {
 json::array agent_mcp_servers(agents::AgentConfig const& agent, agents::Catalogue const& catalogue) {
     json::array servers;
     for (auto const& server : catalogue.mcp_servers()) {
-        auto tools = server.allowed_tools;
+        auto tools = server.config.allowed_tools;
         if (auto const& allowed = agent.allowed_mcp_servers) {
-            auto const found = allowed->find(server.label);
+            auto const found = allowed->find(server.config.label);
             if (found == allowed->end()) continue;
             if (found->second) tools = found->second;
         }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 def demo_agent(agent_id: str = "demo", **more) -> dict:
-    return {"agent_id": agent_id, "provider": "demo", "model": "demo", **more}
+    return {"agent_id": agent_id, "provider": "demo", "model": "demo", "allowed_regular_tools": [], **more}
 
 
 def agent(agent_id: str, provider: str, **more) -> dict:
-    return {"agent_id": agent_id, "provider": provider, "model": "gpt-x", **more}
+    return {"agent_id": agent_id, "provider": provider, "model": "gpt-x", "allowed_regular_tools": [], **more}
 
 
 def config(*agents: dict, **providers: dict) -> dict:

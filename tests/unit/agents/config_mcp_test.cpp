@@ -128,10 +128,27 @@ TEST(ConfigMcp, OtherWaysToNameAVariable) {
 }
 
 TEST(ConfigMcp, TimeoutsInSecondsAndMilliseconds) {
-    EXPECT_EQ(server(R"("command": "c", "timeout": 30)").timeout, std::chrono::milliseconds(30'000));
-    EXPECT_EQ(server(R"("command": "c", "timeout": 5000)").timeout, std::chrono::milliseconds(5'000));
-    EXPECT_EQ(server(R"("command": "c", "timeout_ms": 30)").timeout, std::chrono::milliseconds(30));
-    EXPECT_FALSE(server(R"("command": "c")").timeout.has_value());
+    using std::chrono::milliseconds;
+    EXPECT_EQ(server(R"("command": "c", "timeout": 30)").call_timeout, milliseconds(30'000));
+    EXPECT_EQ(server(R"("command": "c", "timeout": 5000)").call_timeout, milliseconds(5'000));
+    EXPECT_EQ(server(R"("command": "c", "timeout_ms": 30)").call_timeout, milliseconds(30));
+    EXPECT_EQ(server(R"("command": "c", "timeout_ms": 30)").call_idle_timeout, milliseconds(30));
+    EXPECT_EQ(server(R"("command": "c")").call_timeout, milliseconds(300'000));
+    EXPECT_EQ(server(R"("command": "c")").call_idle_timeout, milliseconds(60'000));
+    auto const mixed = server(R"("command": "c", "timeout": 600, "idle_timeout_ms": 5000, "connect_timeout_ms": 1,
+                                 "start_timeout_ms": 120000, "idle_stop_ms": 0)");
+    EXPECT_EQ(mixed.call_timeout, milliseconds(600'000));
+    EXPECT_EQ(mixed.call_idle_timeout, milliseconds(5'000));
+    EXPECT_EQ(mixed.connect_timeout, milliseconds(1));
+    EXPECT_EQ(mixed.start_timeout, milliseconds(120'000));
+    EXPECT_EQ(mixed.idle_stop, milliseconds(0));
+    EXPECT_EQ(server(R"("command": "c", "idle_timeout_ms": 900000)").call_timeout, milliseconds(900'000));
+    testing::Texts const env{{"MCP_TOOL_CACHE_TTL", "7"}, {"TOOL_EXECUTION_TIMEOUT", "20"}};
+    auto const by_environment = server(R"("command": "c")", env);
+    EXPECT_EQ(by_environment.tools_ttl, milliseconds(7'000));
+    EXPECT_EQ(by_environment.call_timeout, milliseconds(20'000));
+    EXPECT_EQ(by_environment.call_idle_timeout, milliseconds(20'000));
+    EXPECT_EQ(server(R"("command": "c", "timeout": 3)", env).call_timeout, milliseconds(3'000));
 }
 
 TEST(ConfigMcp, AllowAndDenyUnderTheirManyNames) {

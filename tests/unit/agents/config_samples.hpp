@@ -58,6 +58,9 @@ inline constexpr Valid kValidAgentConfigs[]{
 };
 
 inline constexpr Invalid kInvalidAgentConfigs[]{
+    {"parallel", R"({"agent_id": "a", "provider": "demo", "limits": {"parallel_tool_calls_max": 0}})",
+     "/limits/parallel_tool_calls_max", "0"},
+    {"vision", R"({"agent_id": "a", "provider": "demo", "vision": "yes"})", "/vision", "a string"},
     {"a string", R"("agents")", "", "a string"},
     {"a number", "7", "", "a number"},
     {"empty array", "[]", "", "an empty array"},
@@ -204,6 +207,13 @@ inline constexpr Invalid kInvalidAgentConfigs[]{
 
 inline constexpr Valid kValidMcpConfigs[]{
     {"empty array", "[]"},
+    {"ours",
+     R"([{"server_label": "a", "server_url": "http://h", "era": "auto", "eager": true, "shared": false, "pins": "off",
+        "connect_timeout_ms": 1, "start_timeout_ms": 1, "idle_timeout_ms": 1, "idle_stop_ms": 0, "elicitation": "decline",
+        "result_bytes_max": 1024, "roots": ["file:///"], "forward_headers": ["x-a"], "calls_max": 1,
+        "oauth": {"grant": "client_credentials", "scopes": ["a"], "dpop": true}}])"},
+    {"Bifrost",
+     R"({"mcp": {"client_configs": [{"name": "a", "connection_type": "stdio", "stdio_config": {"command": "c"}}]}})"},
     {"empty map", R"({"mcpServers": {}})"},
     {"original array", R"([
         {"server_label": "deepwiki", "server_url": "https://mcp.deepwiki.com/mcp", "require_approval": "never",
@@ -229,6 +239,13 @@ inline constexpr Valid kValidMcpConfigs[]{
 };
 
 inline constexpr Invalid kInvalidMcpConfigs[]{
+    {"era", R"([{"server_label": "a", "command": "c", "era": "old"}])", "/0/era", "\"old\""},
+    {"roots", R"([{"server_label": "a", "command": "c", "roots": ["/data"]}])", "/0/roots", "\"/data\""},
+    {"calls_max", R"([{"server_label": "a", "command": "c", "calls_max": 0}])", "/0/calls_max", "0"},
+    {"grant", R"([{"server_label": "a", "server_url": "http://h", "oauth": {"grant": "password"}}])", "/0/oauth/grant",
+     "\"password\""},
+    {"forwarded credentials", R"([{"server_label": "a", "server_url": "http://h", "forward_headers": ["Cookie"]}])",
+     "/0/forward_headers", "\"cookie\"", "", false},
     {"a string", R"("x")", "", "a string"},
     {"servers a string", R"({"mcpServers": "x"})", "/mcpServers", "a string"},
     {"server a string", R"({"mcpServers": {"a": "npx"}})", "/mcpServers/a", "a string"},
