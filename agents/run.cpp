@@ -1,77 +1,28 @@
 #include "agents/run.hpp"
 
-#include <algorithm>
-#include <utility>
-#include <variant>
+#include "agents/tool_loop.hpp"
 
 namespace parley::agents {
 
-Run::Run(providers::Session& session, core::Context const& context, Agent const& agent, chat::Turn turn)
-    : session_(session), context_(context), agent_(agent), turn_(turn) {}
+Run::Run(providers::Session& session, core::Context const& context, Agent const& agent, chat::Turn turn,
+         ToolServices& tools, mcp::Caller caller, bool without_tools)
+    : context_(context), turn_(turn), model_(session, context, agent) {
+    if (without_tools || agent.tools->empty()) return;
+    loop_ = std::make_unique<ToolLoop>(model_, context_, agent, turn_, tools, std::move(caller));
+}
+
+Run::~Run() = default;
 
 core::Task<bool> Run::next(std::vector<chat::RunEvent>& events) {
-    auto const had = events.size();
-    for (;;) {
-        auto const more = co_await attempt(events);
-        account(events, had);
-        auto const shown = events.size() > had;
-        if (more) {
-            reached_client_ = reached_client_ || shown;
-            if (shown || !*more) co_return *more;
-            continue; // nothing to see yet: a fallback is still possible
-        }
-        auto const last = candidate_ + 1 == agent_.candidates.size();
-        if (last || reached_client_ || shown || !core::is_retryable(more.error())) co_return more.error();
-        overcome_.push_back(more.error());
-        stream_.reset();
-        model_pending_ = false;
-        ++candidate_;
-    }
+    return loop_ ? loop_->next(events) : model_.next(turn_, events);
 }
 
-core::Task<bool> Run::attempt(std::vector<chat::RunEvent>& events) {
-    if (!stream_) {
-        ++attempts_;
-        auto const& candidate = agent_.candidates[candidate_];
-        auto started = co_await candidate.provider->start(session_, context_, *candidate.model, turn_);
-        if (!started) co_return started.error();
-        stream_ = std::move(*started);
-    }
-    co_return co_await stream_->next(events);
+chat::AgentUsage const* Run::agent_usage() const noexcept {
+    return loop_ && loop_->has_tools() ? &loop_->agent_usage() : nullptr;
 }
 
-// Sums usage, and holds back what a client cannot see by itself: which model answered.
-void Run::account(std::vector<chat::RunEvent>& events, std::size_t from) {
-    for (auto i = from; i < events.size(); ++i) {
-        if (auto const* const report = std::get_if<chat::UsageReport>(&events[i])) usage_ += report->usage;
-        auto const* const model = std::get_if<chat::ModelReport>(&events[i]);
-        if (!model) continue;
-        model_.assign(model->model);
-        system_fingerprint_.assign(model->system_fingerprint);
-        service_tier_.assign(model->service_tier);
-        model_pending_ = true;
-    }
-    if (!model_pending_) return;
-    auto const first = events.begin() + static_cast<std::ptrdiff_t>(from);
-    events.erase(std::remove_if(first, events.end(),
-                                [](auto const& event) { return std::holds_alternative<chat::ModelReport>(event); }),
-                 events.end());
-    if (events.size() == from) return;
-    events.insert(events.begin() + static_cast<std::ptrdiff_t>(from),
-                  chat::ModelReport{model_, system_fingerprint_, service_tier_});
-    model_pending_ = false;
-}
-
-core::Result<> apply_client_tools(AgentConfig const& agent, chat::Turn& turn) {
-    if (turn.tools.empty() || agent.client_tools == ClientTools::kMerge) return {};
-    if (agent.client_tools == ClientTools::kReject) {
-        return core::make_error(
-            core::Errc::kUnsupportedValue,
-            "The agent '" + agent.agent_id + "' brings its own tools and takes none from the client.", "tools");
-    }
-    turn.tools = {};
-    turn.tool_choice = {};
-    return {};
+bool Run::tools_ran() const noexcept {
+    return loop_ && loop_->tools_ran();
 }
 
 } // namespace parley::agents

@@ -1,12 +1,14 @@
-// One run: what happens inside one request. Asks the agent's model, hands its events up, and turns to the next
-// candidate while nothing has been handed up yet. Lives on the request's loop, for the time of the request.
+// One run: what happens inside one request. Asks the agent's model, runs the tools that it asks for, and hands up what
+// a client may see. Lives on the request's loop, for the time of the request.
 #pragma once
 
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "agents/catalogue.hpp"
+#include "agents/client_tools.hpp"
+#include "agents/model_call.hpp"
+#include "agents/tool_services.hpp"
 #include "chat/run_event.hpp"
 #include "chat/turn.hpp"
 #include "core/context.hpp"
@@ -14,44 +16,42 @@
 
 namespace parley::agents {
 
+class ToolLoop;
+
 class Run {
 public:
-    /// All references outlive the run; `agent` has at least one candidate.
-    Run(providers::Session& session, core::Context const& context, Agent const& agent, chat::Turn turn);
+    /// All references outlive the run; `agent` has at least one candidate. `caller` is looked at only when the agent
+    /// has tools. `without_tools`: the agent's own tools are left out of this run (background tasks of a client).
+    Run(providers::Session& session, core::Context const& context, Agent const& agent, chat::Turn turn,
+        ToolServices& tools, mcp::Caller caller, bool without_tools = false);
+    ~Run();
+    Run(Run const&) = delete;
+    Run& operator=(Run const&) = delete;
 
     /// Like ModelStream::next: appends events, waits for some that a client can see; false = the run is complete.
-    /// Errors: upstream faults of the last candidate tried, kCancelled, kDeadlineExceeded, kUnsupportedValue.
+    /// Errors: upstream faults of the last candidate tried, kCancelled, kDeadlineExceeded, kUnsupportedValue,
+    /// kToolNameConflict. Events may come with an error: each tool that was told as started has ended then.
     core::Task<bool> next(std::vector<chat::RunEvent>& events);
 
-    chat::Usage const& usage() const noexcept { return usage_; }
-    Candidate const& answered_by() const noexcept { return agent_.candidates[candidate_]; }
-    std::size_t attempts() const noexcept { return attempts_; }
+    chat::Usage const& usage() const noexcept { return model_.usage(); } // of all rounds
+    Candidate const& answered_by() const noexcept { return model_.answered_by(); }
+    std::size_t attempts() const noexcept { return model_.attempts(); }
 
     /// Errors that were overcome by a fallback, for the log.
-    std::vector<core::Error> const& overcome() const noexcept { return overcome_; }
+    std::vector<core::Error> const& overcome() const noexcept { return model_.overcome(); }
+
+    /// What the tool loop did; nullptr for a run without tools.
+    chat::AgentUsage const* agent_usage() const noexcept;
+
+    /// A tool that may have changed something was reached: an error must not make anybody repeat the request. Errors of
+    /// next() say so themselves (should_retry).
+    bool tools_ran() const noexcept;
 
 private:
-    core::Task<bool> attempt(std::vector<chat::RunEvent>& events);
-    void account(std::vector<chat::RunEvent>& events, std::size_t from);
-
-    providers::Session& session_;
     core::Context const& context_;
-    Agent const& agent_;
-    chat::Turn turn_;
-    std::unique_ptr<providers::ModelStream> stream_;
-    std::size_t candidate_ = 0;
-    std::size_t attempts_ = 0;
-    bool reached_client_ = false;
-    std::string model_; // of the last ModelReport, kept until there is something to show with it
-    std::string system_fingerprint_;
-    std::string service_tier_;
-    bool model_pending_ = false;
-    chat::Usage usage_;
-    std::vector<core::Error> overcome_;
+    chat::Turn const turn_;
+    ModelCall model_;
+    std::unique_ptr<ToolLoop> loop_; // null: the agent has no tools
 };
-
-/// What the agent makes of the tools that the client sent along (AgentConfig::client_tools).
-/// Errors: kUnsupportedValue where the agent refuses them.
-core::Result<> apply_client_tools(AgentConfig const& agent, chat::Turn& turn);
 
 } // namespace parley::agents

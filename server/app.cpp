@@ -15,6 +15,7 @@
 
 #include <sys/resource.h>
 
+#include "mcp/tool_host.hpp"
 #include "net/loop.hpp"
 #include "net/tls.hpp"
 #include "providers/session.hpp"
@@ -34,17 +35,41 @@ constexpr std::chrono::seconds kInterruptDrain{5}; // a person at the terminal d
 constexpr std::size_t kReservedDescriptors = 64;
 constexpr std::size_t kShownDigits = 12; // of a hash at start; a reload logs all of them
 
+// Stands where no tool servers run: agents answer without their tools.
+class NoToolHost final : public mcp::ToolHost {
+public:
+    core::Task<std::vector<mcp::ServerTools>> tools(
+        core::Context const&, mcp::Caller const&,
+        std::span<std::shared_ptr<mcp::ServerSpec const> const> servers) override {
+        std::vector<mcp::ServerTools> lists;
+        for (auto const& server : servers)
+            lists.push_back({server, nullptr, "tool servers are not run here"});
+        co_return lists;
+    }
+
+    core::Task<mcp::CallResult> call(core::Context const&, mcp::Caller const&, mcp::ToolCall) override {
+        mcp::CallResult result;
+        result.text = "Tool servers are not run here.";
+        result.is_error = true;
+        co_return result;
+    }
+};
+
 // Everything that one core has.
 struct LoopRunner {
     LoopRunner(core::LogOptions log, boost::asio::thread_pool& pool, GatewayShared const& shared,
-               std::shared_ptr<agents::Catalogue const> catalogue, net::ServerLimits const& limits)
+               std::shared_ptr<agents::Catalogue const> catalogue, net::ServerLimits const& limits,
+               agents::ParkedCalls& parked)
         : loop(log),
           session(loop, pool),
-          gateway(loop, session, shared, std::move(catalogue)),
+          tools{tool_host, parked},
+          gateway(loop, session, shared, std::move(catalogue), tools),
           server(loop, gateway, limits, [this] { return tls; }) {}
 
     net::Loop loop;
     providers::Session session;
+    NoToolHost tool_host;
+    agents::ToolServices tools;
     Gateway gateway;
     std::shared_ptr<net::TlsContext> tls;
     net::HttpServer server;
@@ -93,7 +118,8 @@ public:
         auto log = settings_.log;
         log.buffered = true;
         for (unsigned i = 0; i < settings_.threads; ++i) {
-            loops_.push_back(std::make_unique<LoopRunner>(log, resolver_pool_, shared_, reloader_.catalogue(), limits));
+            loops_.push_back(std::make_unique<LoopRunner>(log, resolver_pool_, shared_, reloader_.catalogue(), limits,
+                                                          parked_calls_));
         }
     }
 
@@ -254,6 +280,7 @@ private:
     Reloader reloader_;
     GatewayShared shared_;
     boost::asio::thread_pool resolver_pool_{2};
+    agents::ParkedCalls parked_calls_;
     std::vector<std::unique_ptr<LoopRunner>> loops_;
     boost::asio::signal_set signals_{control_};
     boost::asio::steady_timer drain_timer_{control_};

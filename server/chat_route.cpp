@@ -66,6 +66,17 @@ core::Result<> check_usable(agents::Agent const* agent, std::string const& model
     return error;
 }
 
+// Who is behind the calls of tools; nobody when there are none.
+mcp::Caller tool_caller(agents::Agent const& agent, net::RequestHead const& head, RequestState const& state) {
+    mcp::Caller caller;
+    if (agent.tools->empty()) return caller;
+    caller.principal = state.principal;
+    caller.user_id = head.get("x-user-id");
+    caller.agent_id = agent.config.agent_id;
+    caller.request_id = state.request_id;
+    return caller;
+}
+
 } // namespace
 
 core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchange, RequestState& state) {
@@ -109,12 +120,14 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     }
     core::Context const context{exchange.cancellation(), run_deadline(agent->config, request.head, request.started),
                                 state.request_id};
-    co_await run_chat(*agent, turn, context, std::move(reply), exchange, state);
+    auto caller = tool_caller(*agent, request.head, state);
+    co_await run_chat(*agent, turn, context, std::move(caller), std::move(reply), exchange, state);
 }
 
 core::Awaitable<void> Gateway::run_chat(agents::Agent const& agent, chat::Turn turn, core::Context const& context,
-                                        ChatReply reply, net::Exchange& exchange, RequestState& state) {
-    agents::Run run(session_, context, agent, turn);
+                                        mcp::Caller caller, ChatReply reply, net::Exchange& exchange,
+                                        RequestState& state) {
+    agents::Run run(session_, context, agent, turn, tools_, std::move(caller));
     if (reply.stream) {
         co_await stream_run(run, reply, exchange, state);
     } else {

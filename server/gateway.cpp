@@ -84,8 +84,25 @@ Errc errc_of(int status) noexcept {
 } // namespace
 
 Gateway::Gateway(net::Loop& loop, providers::Session& session, GatewayShared const& shared,
-                 std::shared_ptr<agents::Catalogue const> catalogue)
-    : loop_(loop), session_(session), shared_(shared), catalogue_(std::move(catalogue)), metrics_(loop.metrics()) {}
+                 std::shared_ptr<agents::Catalogue const> catalogue, agents::ToolServices& tools)
+    : loop_(loop),
+      session_(session),
+      shared_(shared),
+      catalogue_(std::move(catalogue)),
+      tools_(tools),
+      metrics_(loop.metrics()) {
+    tools_.on_call = [&log = loop.log()](agents::ToolCallRecord const& call) { // the audit: one line a call
+        log.info("tool_call")
+            .add("request_id", call.request_id)
+            .add("agent", call.agent_id)
+            .add("principal", call.principal)
+            .add("server", call.server)
+            .add("tool", call.tool)
+            .add("arguments_sha256", call.arguments_sha256)
+            .add("outcome", call.outcome)
+            .add("duration_ms", call.duration_ms);
+    };
+}
 
 std::optional<net::Response> Gateway::admit(net::RequestHead const& head, net::Ticket& ticket) {
     auto const given = head.get("x-request-id");

@@ -72,7 +72,7 @@ struct ChatReply {
 class Gateway final : public net::HttpHandler {
 public:
     Gateway(net::Loop& loop, providers::Session& session, GatewayShared const& shared,
-            std::shared_ptr<agents::Catalogue const> catalogue);
+            std::shared_ptr<agents::Catalogue const> catalogue, agents::ToolServices& tools);
 
     /// On the loop's thread. Requests under way keep the catalogue that they started with.
     void use(std::shared_ptr<agents::Catalogue const> catalogue) { catalogue_ = std::move(catalogue); }
@@ -84,7 +84,7 @@ public:
 private:
     core::Awaitable<void> chat(net::Request request, net::Exchange& exchange, RequestState& state);
     core::Awaitable<void> run_chat(agents::Agent const& agent, chat::Turn turn, core::Context const& context,
-                                   ChatReply reply, net::Exchange& exchange, RequestState& state);
+                                   mcp::Caller caller, ChatReply reply, net::Exchange& exchange, RequestState& state);
     core::Awaitable<void> stream_run(agents::Run& run, ChatReply& reply, net::Exchange& exchange, RequestState& state);
     core::Awaitable<void> collect_run(agents::Run& run, ChatReply& reply, net::Exchange& exchange, RequestState& state);
     void begin_stream(net::Exchange& exchange, RequestState& state);
@@ -120,6 +120,7 @@ private:
     providers::Session& session_;
     GatewayShared const& shared_;
     std::shared_ptr<agents::Catalogue const> catalogue_;
+    agents::ToolServices& tools_;
     GatewayMetrics metrics_;
 };
 

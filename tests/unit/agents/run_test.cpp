@@ -1,82 +1,23 @@
 // When a run turns to a fallback, and when it must not.
 #include "agents/run.hpp"
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <gtest/gtest.h>
 
-#include <memory>
-#include <vector>
-
-#include "providers/session.hpp"
-#include "tests/fakes/fake_provider.hpp"
+#include "tests/unit/agents/run_fixture.hpp"
 
 namespace parley::agents {
 namespace {
 
 using core::Errc;
-using fakes::FakeProvider;
-using Step = FakeProvider::Step;
-using Events = std::vector<chat::RunEvent>;
+using testing::end;
+using testing::failure;
+using testing::Steps;
+using testing::text;
 
-Step text(std::string_view body) {
-    return Events{chat::TextDelta{body}};
-}
-Step end(std::int64_t tokens) {
-    return Events{chat::ChoiceEnd{chat::FinishReason::kStop}, chat::UsageReport{{tokens, 1}}};
-}
-core::Error failure(Errc code) {
-    return core::make_error(code, "failed");
-}
-
-class RunTest : public ::testing::Test {
+class RunTest : public testing::RunFixture {
 protected:
-    std::shared_ptr<FakeProvider> add(std::vector<Step> steps, std::vector<core::Error> refusals = {}) {
-        auto const name = "p" + std::to_string(agent_.candidates.size());
-        auto provider = std::make_shared<FakeProvider>(name, std::move(steps), std::move(refusals));
-        agent_.candidates.push_back({"agent-" + name, "model", provider, provider->prepare({})});
-        return provider;
-    }
-
-    struct Outcome {
-        std::string said;
-        std::optional<core::Error> error;
-        chat::Usage usage;
-        std::size_t attempts = 0;
-        std::string answered_by;
-    };
-
-    Outcome run() {
-        net::Loop loop({core::LogLevel::kError, core::LogFormat::kText, 2, false, false});
-        boost::asio::thread_pool pool(1);
-        providers::Session session(loop, pool);
-        Outcome outcome;
-        auto done = [&loop](std::exception_ptr) { loop.stop(); };
-        boost::asio::co_spawn(loop.context(), drive(session, outcome), done);
-        loop.run();
-        return outcome;
-    }
-
-    Agent agent_;
-
-private:
-    core::Awaitable<void> drive(providers::Session& session, Outcome& outcome) {
-        core::Cancellation cancellation;
-        core::Context const context{cancellation};
-        agents::Run run(session, context, agent_, {});
-        auto more = true;
-        while (more) {
-            Events events;
-            auto const next = co_await run.next(events);
-            for (auto const& event : events) {
-                if (auto const* const delta = std::get_if<chat::TextDelta>(&event)) outcome.said += delta->body;
-            }
-            if (!next) outcome.error = next.error();
-            more = next && *next;
-        }
-        outcome.usage = run.usage();
-        outcome.attempts = run.attempts();
-        outcome.answered_by = run.answered_by().agent_id;
+    std::shared_ptr<testing::FakeProvider> add(Steps steps, std::vector<core::Error> refusals = {}) {
+        return testing::RunFixture::add(std::vector<Steps>{std::move(steps)}, std::move(refusals));
     }
 };
 
@@ -130,6 +71,16 @@ TEST_F(RunTest, TellsTheLastErrorWhenNobodyAnswers) {
     ASSERT_TRUE(outcome.error);
     EXPECT_EQ(outcome.error->code, Errc::kUpstreamTimeout);
     EXPECT_EQ(outcome.attempts, 2U);
+}
+
+TEST_F(RunTest, WithoutToolsTheHostIsNotTouchedAndTheEventsAreTheModelsOwn) {
+    add({text("x"), end(3)});
+    auto const outcome = run();
+    EXPECT_EQ(host_.asked_for_lists(), 0);
+    EXPECT_EQ(outcome.usage_reports, 1);
+    EXPECT_FALSE(outcome.agent.has_value());
+    EXPECT_FALSE(outcome.run_agent.has_value());
+    EXPECT_FALSE(outcome.tools_ran);
 }
 
 TEST(ClientTools, FollowTheAgentsPolicy) {

@@ -1,0 +1,80 @@
+// One model call of a run: asks the agent's candidates in order, and turns to the next while nothing of the call has
+// been handed up yet. A run without tools is one call; the tool loop makes one a round.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agents/catalogue.hpp"
+#include "chat/run_event.hpp"
+#include "chat/turn.hpp"
+#include "core/context.hpp"
+#include "core/task.hpp"
+
+namespace parley::agents {
+
+/// What the tool loop does to each of its rounds while it is read.
+class RoundFilter {
+public:
+    virtual ~RoundFilter() = default;
+
+    /// The turn as `candidate` is to be asked it. Valid as long as the call.
+    virtual chat::Turn const& turn_for(Candidate const& candidate) = 0;
+
+    /// Looks at the events from `from` on, takes out what the client must not see.
+    virtual void take(std::vector<chat::RunEvent>& events, std::size_t from) = 0;
+
+    /// Another candidate begins anew: forget what was taken.
+    virtual void restart() = 0;
+};
+
+class ModelCall {
+public:
+    /// All references outlive it; `agent` has at least one candidate.
+    ModelCall(providers::Session& session, core::Context const& context, Agent const& agent)
+        : session_(session), context_(context), agent_(agent) {}
+
+    /// Like ModelStream::next: appends events, waits for some that a client can see; false = the call is complete.
+    /// Errors: upstream faults of the last candidate tried, kCancelled, kDeadlineExceeded, kUnsupportedValue.
+    core::Task<bool> next(chat::Turn const& turn, std::vector<chat::RunEvent>& events, RoundFilter* filter = nullptr);
+
+    /// The next call begins, with the candidate that answered this one.
+    void begin_again() noexcept {
+        stream_.reset();
+        reached_client_ = false;
+    }
+
+    /// Adds the tokens of a call. The filter calls it for a report that it takes out.
+    void count(chat::Usage const& usage) noexcept {
+        usage_ += usage;
+        last_prompt_ = usage.prompt_tokens;
+    }
+
+    chat::Usage const& usage() const noexcept { return usage_; }              // of all calls
+    std::int64_t last_prompt_tokens() const noexcept { return last_prompt_; } // of the last call that told
+    Candidate const& answered_by() const noexcept { return agent_.candidates[candidate_]; }
+    std::size_t attempts() const noexcept { return attempts_; }
+    std::vector<core::Error> const& overcome() const noexcept { return overcome_; }
+
+private:
+    core::Task<bool> attempt(chat::Turn const& turn, std::vector<chat::RunEvent>& events, RoundFilter* filter);
+    void account(std::vector<chat::RunEvent>& events, std::size_t from);
+
+    providers::Session& session_;
+    core::Context const& context_;
+    Agent const& agent_;
+    std::unique_ptr<providers::ModelStream> stream_;
+    std::size_t candidate_ = 0;
+    std::size_t attempts_ = 0;
+    bool reached_client_ = false;
+    std::string model_; // of the last ModelReport, kept until there is something to show with it
+    std::string system_fingerprint_;
+    std::string service_tier_;
+    bool model_pending_ = false;
+    chat::Usage usage_;
+    std::int64_t last_prompt_ = 0;
+    std::vector<core::Error> overcome_;
+};
+
+} // namespace parley::agents
