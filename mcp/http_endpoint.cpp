@@ -54,7 +54,7 @@ HttpEndpoint::HttpEndpoint(TransportParts const& parts, std::shared_ptr<ServerSp
       upstream_(std::move(upstream)),
       target_(std::move(target)),
       url_((upstream_->url.tls ? "https://" : "http://") + upstream_->url.authority()),
-      authorizer_(make_authorizer(spec_, parts.loop, parts.http, parts.approver)) {}
+      authorizer_(make_authorizer(spec_, parts.loop, parts.http, parts.approver, upstream_->tls)) {}
 
 core::Task<HttpEndpoint::Answer> HttpEndpoint::request(core::Context const& context, std::string_view method,
                                                        std::string target, std::string headers, std::string body) {
@@ -66,14 +66,14 @@ core::Task<HttpEndpoint::Answer> HttpEndpoint::request(core::Context const& cont
         if (!answer) co_return answer.error();
         auto const status = (*answer)->status();
         auto const nonce = std::string((*answer)->header("dpop-nonce"));
-        auto const challenge = std::string((*answer)->header("www-authenticate"));
+        auto const challenge = (*answer)->header_list("www-authenticate");
         auto const may_be_met =
             status == 401 || (status == 403 && !challenge.empty()) || (status == 400 && !nonce.empty());
         if (!may_be_met || challenges == kChallengesMax) co_return std::move(*answer);
         auto const drained = co_await net::HttpClient::read_all(**answer, kErrorBodyBytesMax);
         (void)drained; // the connection is kept if that went well
         answer->reset();
-        auto const again = co_await authorizer_->challenged(context, status, challenge, nonce);
+        auto const again = co_await authorizer_->challenged(context, status, challenge, nonce, *authorisation);
         if (!again) co_return again.error();
         if (*again) continue;
         core::Error refused = make_error(
