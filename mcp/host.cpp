@@ -1,6 +1,7 @@
 #include "mcp/host.hpp"
 
 #include <algorithm>
+#include <future>
 #include <utility>
 
 namespace parley::mcp {
@@ -84,7 +85,7 @@ void Host::tidy() {
 }
 
 void Host::publish_health() {
-    boost::json::array fresh;
+    std::vector<ServerHealth> fresh;
     for (auto const& spec : in_use_) {
         auto const found = servers_.find(spec.get());
         if (found != servers_.end()) fresh.push_back(found->second->health());
@@ -93,9 +94,21 @@ void Host::publish_health() {
     health_ = std::move(fresh);
 }
 
-boost::json::array Host::health() const {
+std::vector<ServerHealth> Host::health() const {
     std::lock_guard const lock(health_mutex_);
     return health_;
+}
+
+std::vector<ServerHealth> Host::health_now(std::vector<std::shared_ptr<ServerSpec const>> servers) {
+    std::promise<std::vector<ServerHealth>> promise;
+    auto future = promise.get_future();
+    loop_.post([this, &promise, &servers] {
+        std::vector<ServerHealth> out;
+        for (auto const& spec : servers)
+            out.push_back(server(spec).health());
+        promise.set_value(std::move(out));
+    });
+    return future.get();
 }
 
 } // namespace parley::mcp

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <boost/asio/thread_pool.hpp>
-#include <boost/json/array.hpp>
 
 #include <map>
 #include <memory>
@@ -48,7 +47,15 @@ public:
     void use(std::vector<std::shared_ptr<ServerSpec const>> servers);
 
     /// One object a server, in the order of use(). Any thread; a moment old.
-    boost::json::array health() const;
+    std::vector<ServerHealth> health() const;
+
+    /// Now, for these. Any thread but the loop's own; waits for the loop.
+    std::vector<ServerHealth> health_now(std::vector<std::shared_ptr<ServerSpec const>> servers);
+
+    /// Pins the tools of a server as they are now: one, or all when `tool` is empty. Waits on `here`.
+    /// Errors: why the server cannot be asked; kInvalidValue for a tool it does not have.
+    core::Task<std::size_t> approve(net::Loop& here, core::Context const& context,
+                                    std::shared_ptr<ServerSpec const> spec, std::string tool);
 
     core::MetricSet const& metrics() const noexcept { return loop_.metrics(); }
 
@@ -78,7 +85,7 @@ private:
     net::TaskGroup tasks_;
     net::OnDeadline<Tidy> tidy_timer_;
     mutable std::mutex health_mutex_; // guards health_
-    boost::json::array health_;
+    std::vector<ServerHealth> health_;
     std::thread thread_;
 };
 

@@ -1,14 +1,11 @@
 #include "mcp/server.hpp"
 
-#include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <utility>
-
-#include "core/json.hpp"
 
 namespace parley::mcp {
 namespace {
@@ -299,41 +296,34 @@ core::Task<CallResult> Server::call(core::Context const& context, Caller const& 
 
 // ---- health
 
-json::object Server::health() const {
-    std::size_t open = 0;
+ServerHealth Server::health() const {
+    ServerHealth out;
+    out.label = spec_->label;
+    out.transport = transport_name(spec_->transport);
+    out.name = server_name_;
+    out.refused_tools = refused_tools_;
+    out.changed_tools = changed_tools_;
     auto starting = false;
-    std::shared_ptr<ToolList const> list;
-    std::string protocol;
     for (auto const& [name, seat] : seats_) {
-        open += seat->session && !seat->session->is_lost() ? 1 : 0;
+        out.sessions += seat->session && !seat->session->is_lost() ? 1 : 0;
         starting = starting || seat->starting;
-        if (seat->list) list = seat->list;
-        if (seat->session) protocol = seat->session->protocol_version();
+        if (seat->session) out.protocol_version = seat->session->protocol_version();
+        if (!seat->list) continue;
+        out.tools.emplace();
+        for (auto const& tool : seat->list->tools)
+            out.tools->push_back(tool.name);
     }
-    auto const* const state = open > 0 ? "ready" : starting ? "starting" : last_error_.empty() ? "idle" : "failed";
-    json::object out{{"label", spec_->label},
-                     {"transport", transport_name(spec_->transport)},
-                     {"state", state},
-                     {"sessions", open},
-                     {"calls_under_way", calls_}};
-    if (!protocol.empty()) out["protocol_version"] = protocol;
-    if (!server_name_.empty()) out["name"] = server_name_;
-    if (list) out["tools"] = list->tools.size();
-    if (!last_error_.empty()) out["last_error"] = plain_text(last_error_);
-    if (!last_words_.empty()) {
-        constexpr std::size_t kShownBytes = 1'000;
-        auto const from = last_words_.size() > kShownBytes ? last_words_.size() - kShownBytes : 0;
-        out["last_words"] = core::repair_utf8(std::string_view(last_words_).substr(from));
+    out.state = out.sessions > 0 ? "ready" : starting ? "starting" : last_error_.empty() ? "idle" : "failed";
+    out.last_error = plain_text(last_error_);
+    constexpr std::size_t kLinesShown = 20;
+    std::string_view rest = last_words_;
+    while (!rest.empty()) {
+        auto const end = std::min(rest.find('\n'), rest.size());
+        if (end != 0) out.stderr_lines.push_back(plain_text(rest.substr(0, end)));
+        rest.remove_prefix(std::min(end + 1, rest.size()));
     }
-    auto const add_list = [&out](char const* key, std::vector<std::string> const& texts) {
-        if (texts.empty()) return;
-        json::array array;
-        for (auto const& text : texts)
-            array.push_back(json::string(text));
-        out[key] = std::move(array);
-    };
-    add_list("refused_tools", refused_tools_);
-    add_list("changed_tools", changed_tools_);
+    if (out.stderr_lines.size() > kLinesShown)
+        out.stderr_lines.erase(out.stderr_lines.begin(), out.stderr_lines.end() - kLinesShown);
     return out;
 }
 

@@ -2,8 +2,6 @@
 // failure, its tools as last listed, and how it is doing. Owned by the host; lives on the servers' loop.
 #pragma once
 
-#include <boost/json/object.hpp>
-
 #include <map>
 #include <memory>
 #include <optional>
@@ -13,6 +11,7 @@
 #include "core/metrics.hpp"
 #include "core/task.hpp"
 #include "mcp/pins.hpp"
+#include "mcp/server_health.hpp"
 #include "mcp/session.hpp"
 #include "mcp/tool_host.hpp"
 #include "mcp/tool_reader.hpp"
@@ -46,8 +45,7 @@ public:
     /// Closes everything. Nothing of the server runs afterwards; it must not be used again.
     core::Awaitable<void> close();
 
-    /// {"label","transport","state","sessions",…} without secrets.
-    boost::json::object health() const;
+    ServerHealth health() const;
 
     bool is_idle() const noexcept { return calls_ == 0 && tasks_.running() == 0; }
 

@@ -142,6 +142,27 @@ private:
 
 } // namespace
 
+namespace {
+
+core::Task<std::size_t> approve_there(Host& host, std::shared_ptr<ServerSpec const> spec, std::string tool,
+                                      core::Context const& context) {
+    Caller const caller{"anonymous"};
+    auto approved = co_await host.server(spec).approve(context, caller, std::move(tool));
+    co_return approved;
+}
+
+} // namespace
+
+core::Task<std::size_t> Host::approve(net::Loop& here, core::Context const& context,
+                                      std::shared_ptr<ServerSpec const> spec, std::string tool) {
+    auto errand = std::make_shared<Errand<std::size_t>>(here, loop_, context);
+    errand->begin([this, spec = std::move(spec), tool = std::move(tool)](core::Context const& there) {
+        return approve_there(*this, spec, tool, there);
+    });
+    auto approved = co_await Errand<std::size_t>::wait(std::move(errand), context);
+    co_return approved;
+}
+
 std::unique_ptr<ToolHost> Host::face(net::Loop& loop) {
     return std::make_unique<LoopToolHost>(*this, loop);
 }

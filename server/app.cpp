@@ -15,7 +15,7 @@
 
 #include <sys/resource.h>
 
-#include "mcp/tool_host.hpp"
+#include "mcp/host.hpp"
 #include "net/loop.hpp"
 #include "net/tls.hpp"
 #include "providers/session.hpp"
@@ -35,40 +35,47 @@ constexpr std::chrono::seconds kInterruptDrain{5}; // a person at the terminal d
 constexpr std::size_t kReservedDescriptors = 64;
 constexpr std::size_t kShownDigits = 12; // of a hash at start; a reload logs all of them
 
-// Stands where no tool servers run: agents answer without their tools.
-class NoToolHost final : public mcp::ToolHost {
-public:
-    core::Task<std::vector<mcp::ServerTools>> tools(
-        core::Context const&, mcp::Caller const&,
-        std::span<std::shared_ptr<mcp::ServerSpec const> const> servers) override {
-        std::vector<mcp::ServerTools> lists;
-        for (auto const& server : servers)
-            lists.push_back({server, nullptr, "tool servers are not run here"});
-        co_return lists;
-    }
+McpServerHealth shown(mcp::ServerHealth const& of) {
+    return {of.label, of.transport,  of.state,        of.protocol_version, of.sessions,
+            of.tools, of.last_error, of.stderr_lines, of.refused_tools,    of.changed_tools};
+}
 
-    core::Task<mcp::CallResult> call(core::Context const&, mcp::Caller const&, mcp::ToolCall) override {
-        mcp::CallResult result;
-        result.text = "Tool servers are not run here.";
-        result.is_error = true;
-        co_return result;
-    }
-};
+// Who may be asked for tools: the servers that the configuration leaves usable.
+std::vector<std::shared_ptr<mcp::ServerSpec const>> usable_servers(agents::Catalogue const& catalogue) {
+    std::vector<std::shared_ptr<mcp::ServerSpec const>> specs;
+    for (auto const& server : catalogue.mcp_servers())
+        if (server.unavailable.empty()) specs.push_back(server.spec);
+    return specs;
+}
+
+// The audit line: one for each call of a tool, whatever became of it.
+void log_tool_call(core::Log& log, agents::ToolCallRecord const& record) {
+    log.info("tool_call")
+        .add("request_id", record.request_id)
+        .add("agent", record.agent_id)
+        .add("principal", record.principal)
+        .add("server", record.server)
+        .add("tool", record.tool)
+        .add("arguments_sha256", record.arguments_sha256)
+        .add("duration_ms", record.duration_ms)
+        .add("outcome", record.outcome);
+}
 
 // Everything that one core has.
 struct LoopRunner {
     LoopRunner(core::LogOptions log, boost::asio::thread_pool& pool, GatewayShared const& shared,
                std::shared_ptr<agents::Catalogue const> catalogue, net::ServerLimits const& limits,
-               agents::ParkedCalls& parked)
+               agents::ParkedCalls& parked, mcp::Host& host)
         : loop(log),
           session(loop, pool),
-          tools{tool_host, parked},
+          tool_host(host.face(loop)),
+          tools{*tool_host, parked, {}, [this](auto const& record) { log_tool_call(loop.log(), record); }},
           gateway(loop, session, shared, std::move(catalogue), tools),
           server(loop, gateway, limits, [this] { return tls; }) {}
 
     net::Loop loop;
     providers::Session session;
-    NoToolHost tool_host;
+    std::unique_ptr<mcp::ToolHost> tool_host;
     agents::ToolServices tools;
     Gateway gateway;
     std::shared_ptr<net::TlsContext> tls;
@@ -110,6 +117,12 @@ public:
         shared_.store = "none: clients send the whole history";
         shared_.idempotency = std::make_unique<MemoryIdempotencyStore>();
         shared_.metrics_page = [this] { return summed_metrics(); };
+        shared_.mcp_health = [this] {
+            std::vector<McpServerHealth> all;
+            for (auto const& one : mcp_host_->health())
+                all.push_back(shown(one));
+            return all;
+        };
         shared_.reload_state = [this] { return reloader_.state(); };
         auto const descriptors = raise_descriptor_limit();
         auto& limits = settings_.limits;
@@ -117,9 +130,12 @@ public:
             std::min(limits.connections_max, (descriptors - kReservedDescriptors) / 2 / settings_.threads);
         auto log = settings_.log;
         log.buffered = true;
+        mcp_host_ =
+            std::make_unique<mcp::Host>(mcp::HostOptions{log, settings_.data_dir + "/mcp_pins.json"}, resolver_pool_);
+        mcp_host_->use(usable_servers(*reloader_.catalogue()));
         for (unsigned i = 0; i < settings_.threads; ++i) {
             loops_.push_back(std::make_unique<LoopRunner>(log, resolver_pool_, shared_, reloader_.catalogue(), limits,
-                                                          parked_calls_));
+                                                          parked_calls_, *mcp_host_));
         }
     }
 
@@ -161,6 +177,8 @@ public:
             runner->loop.stop();
         for (auto& runner : loops_)
             runner->thread.join();
+        loops_.clear();
+        mcp_host_.reset(); // closes sessions and programs in good order
         resolver_pool_.stop();
         log_.info("stopped").add("in_order", ended_in_order_ ? "yes" : "no");
         return ended_in_order_ ? 0 : 1;
@@ -202,6 +220,7 @@ private:
     }
 
     void use(std::shared_ptr<agents::Catalogue const> const& fresh) {
+        mcp_host_->use(usable_servers(*fresh));
         for (auto& runner : loops_) {
             auto& one = *runner;
             one.loop.post([&one, fresh] { one.gateway.use(fresh); });
@@ -270,6 +289,7 @@ private:
         std::vector<core::MetricSet const*> sets{&metrics_};
         for (auto const& runner : loops_)
             sets.push_back(&runner->loop.metrics());
+        sets.push_back(&mcp_host_->metrics());
         return metrics_page(sets);
     }
 
@@ -280,6 +300,7 @@ private:
     Reloader reloader_;
     GatewayShared shared_;
     boost::asio::thread_pool resolver_pool_{2};
+    std::unique_ptr<mcp::Host> mcp_host_; // the loops' faces refer to it
     agents::ParkedCalls parked_calls_;
     std::vector<std::unique_ptr<LoopRunner>> loops_;
     boost::asio::signal_set signals_{control_};

@@ -66,12 +66,15 @@ core::Result<> check_usable(agents::Agent const* agent, std::string const& model
     return error;
 }
 
-// Who is behind the calls of tools; nobody when there are none.
-mcp::Caller tool_caller(agents::Agent const& agent, net::RequestHead const& head, RequestState const& state) {
+// Who is behind the calls of tools; nobody when there are none. A user is believed only where there are no keys, so
+// that nobody but this machine can ask: a key's holder is its principal, whatever a header says.
+mcp::Caller tool_caller(agents::Agent const& agent, net::RequestHead const& head, RequestState const& state,
+                        bool anonymous) {
     mcp::Caller caller;
     if (agent.tools->empty()) return caller;
     caller.principal = state.principal;
-    caller.user_id = head.get("x-user-id");
+    if (anonymous) caller.user_id = head.get("x-user-id");
+    caller.session_id = head.get("x-session-id");
     caller.agent_id = agent.config.agent_id;
     caller.request_id = state.request_id;
     return caller;
@@ -120,7 +123,7 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     }
     core::Context const context{exchange.cancellation(), run_deadline(agent->config, request.head, request.started),
                                 state.request_id};
-    auto caller = tool_caller(*agent, request.head, state);
+    auto caller = tool_caller(*agent, request.head, state, shared_.keys.empty());
     co_await run_chat(*agent, turn, context, std::move(caller), std::move(reply), exchange, state);
 }
 

@@ -14,6 +14,7 @@
 #include "agents/catalogue.hpp"
 #include "agents/config_loader.hpp"
 #include "server/app.hpp"
+#include "server/cli_parts.hpp"
 #include "server/reload.hpp"
 
 namespace parley::server {
@@ -30,24 +31,6 @@ struct Colours {
 Colours colours(int fd) {
     if (::isatty(fd) != 1 || std::getenv("NO_COLOR")) return {};
     return {"\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[0m"};
-}
-
-void complain(std::string_view text) {
-    fmt::print(stderr, "parley: {}\n", text);
-}
-
-// Settings and environment, or nothing after telling what is wrong.
-std::optional<std::pair<Settings, Environment>> prepare(Flags const& flags) {
-    auto environment = Environment::load(kDotenv);
-    if (!environment) {
-        complain(environment.error().message);
-        return std::nullopt;
-    }
-    auto made = make_settings(flags, *environment);
-    for (auto const& fault : made.faults)
-        complain(fault);
-    if (!made.faults.empty()) return std::nullopt;
-    return std::pair(std::move(made.settings), std::move(*environment));
 }
 
 std::size_t widest_id(agents::Catalogue const& catalogue) {
@@ -101,6 +84,24 @@ void greet(App const& app, Settings const& settings) {
 }
 
 } // namespace
+
+void complain(std::string_view text) {
+    fmt::print(stderr, "parley: {}\n", text);
+}
+
+// Settings and environment, or nothing after telling what is wrong.
+std::optional<std::pair<Settings, Environment>> prepare(Flags const& flags) {
+    auto environment = Environment::load(kDotenv);
+    if (!environment) {
+        complain(environment.error().message);
+        return std::nullopt;
+    }
+    auto made = make_settings(flags, *environment);
+    for (auto const& fault : made.faults)
+        complain(fault);
+    if (!made.faults.empty()) return std::nullopt;
+    return std::pair(std::move(made.settings), std::move(*environment));
+}
 
 int serve(Flags const& flags) {
     auto prepared = prepare(flags);

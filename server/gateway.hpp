@@ -40,10 +40,14 @@ struct ReloadState {
 struct McpServerHealth {
     std::string label;
     std::string transport;                              // stdio, http, sse
-    std::string state;                                  // in one word, e.g. idle, starting, ready, backing_off, failed
+    std::string state;                                  // idle, starting, ready, failed
+    std::string protocol_version = {};                  // of an open session
+    std::size_t sessions = 0;                           // open now
     std::optional<std::vector<std::string>> tools = {}; // by name; nullopt = never listed
     std::string last_error = {};                        // for people; no secrets
     std::vector<std::string> stderr_lines = {};         // the last ones, oldest first
+    std::vector<std::string> refused_tools = {};        // not offered, with the reason
+    std::vector<std::string> changed_tools = {};        // whose definition is not the pinned one
 };
 
 struct GatewayShared {

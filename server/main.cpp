@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "core/nearest.hpp"
+#include "net/child_guard.hpp"
 #include "server/app.hpp"
 #include "server/cli.hpp"
+#include "server/cli_mcp.hpp"
 
 namespace {
 
@@ -52,6 +54,7 @@ int unknown_command(CLI::App const& cli, std::string const& word) {
 } // namespace
 
 int main(int argc, char** argv) try {
+    if (argc == 2 && argv[1] == parley::net::ChildGuard::kArgument) return parley::net::ChildGuard::run();
 #if defined(__x86_64__) && defined(__AVX2__)
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi2") || !__builtin_cpu_supports("pclmul")) {
         std::fputs(
@@ -97,6 +100,34 @@ int main(int argc, char** argv) try {
     talk->add_flag("--json", chat.as_json, "with --message: print the answer as the API gives it");
     add_run_flags(*talk, flags);
 
+    auto* const mcp = cli.add_subcommand("mcp", "Look at the MCP servers and their tools, and try them");
+    mcp->require_subcommand(1);
+    parley::server::McpOptions tools;
+    auto const add_mcp = [&](char const* name, char const* help) {
+        auto* const command = mcp->add_subcommand(name, help);
+        add_config_flags(*command, flags);
+        command->add_option("--data", flags.data, "folder for what is kept [data]")->type_name("DIR");
+        command->add_flag("--debug", flags.debug, "show what is said and what goes wrong");
+        return command;
+    };
+    auto* const mcp_list = add_mcp("list", "Start the servers and list their tools");
+    mcp_list->add_option("server", tools.server, "only this one")->type_name("LABEL");
+    mcp_list->add_flag("--json", tools.as_json, "for programs");
+    auto* const mcp_call = add_mcp("call", "Call one tool and print its result");
+    mcp_call->add_option("server", tools.server, "the server's label")->required()->type_name("LABEL");
+    mcp_call->add_option("tool", tools.tool, "the tool's own name, without the label")->required()->type_name("TOOL");
+    mcp_call->add_option("arguments", tools.arguments, "its arguments [{}]")->type_name("JSON");
+    mcp_call->add_flag("--json", tools.as_json, "for programs");
+    auto* const mcp_doctor = add_mcp("doctor", "Start every server and say what is wrong; exit code 1 if something is");
+    mcp_doctor->add_flag("--json", tools.as_json, "for programs");
+    auto* const mcp_approve = add_mcp("approve", "Accept the definitions of a server's tools as they are now");
+    mcp_approve->add_option("server", tools.server, "the server's label")->required()->type_name("LABEL");
+    mcp_approve->add_option("tool", tools.tool, "only this one")->type_name("TOOL");
+
+    auto* const conformance = cli.add_subcommand("mcp-conformance", "Play a scenario of the MCP conformance suite");
+    std::string conformance_url;
+    conformance->add_option("url", conformance_url, "the suite's server")->required()->type_name("URL");
+
     auto* const version = cli.add_subcommand("version", "Print the version");
     version->add_flag("--json", as_json, "for programs");
 
@@ -114,6 +145,11 @@ int main(int argc, char** argv) try {
     if (validate->parsed()) return parley::server::validate(flags, as_json);
     if (agents->parsed()) return parley::server::list_agents(flags, as_json);
     if (talk->parsed()) return parley::server::chat(flags, chat);
+    if (mcp_list->parsed()) return parley::server::mcp_list(flags, tools);
+    if (mcp_call->parsed()) return parley::server::mcp_call(flags, tools);
+    if (mcp_doctor->parsed()) return parley::server::mcp_doctor(flags, tools);
+    if (mcp_approve->parsed()) return parley::server::mcp_approve(flags, tools);
+    if (conformance->parsed()) return parley::server::mcp_conformance(conformance_url);
     auto const text = std::string(parley::server::version());
     std::printf(as_json ? "{\"version\":\"%s\"}\n" : "parley %s\n", text.c_str());
     return parley::server::kExitOk;

@@ -57,7 +57,8 @@ json::array texts(std::vector<std::string> const& from) {
 
 // What the configuration says of a server.
 json::object mcp_server_object(agents::ServerState const& server) {
-    json::object object{{"label", server.config.label}, {"status", server.unavailable.empty() ? "configured" : "unavailable"}};
+    json::object object{{"label", server.config.label},
+                        {"status", server.unavailable.empty() ? "configured" : "unavailable"}};
     if (!server.unavailable.empty()) object["reason"] = server.unavailable;
     return object;
 }
@@ -125,6 +126,10 @@ json::array mcp_servers(agents::Catalogue const& catalogue, GatewayShared const&
         auto& object = found->as_object();
         object["transport"] = live.transport;
         object["state"] = live.state;
+        object["sessions"] = live.sessions;
+        if (!live.protocol_version.empty()) object["protocol_version"] = live.protocol_version;
+        if (!live.refused_tools.empty()) object["refused_tools"] = texts(live.refused_tools);
+        if (!live.changed_tools.empty()) object["changed_tools"] = texts(live.changed_tools);
         object["tools"] = live.tools ? json::value(texts(*live.tools)) : json::value(nullptr);
         if (!live.last_error.empty()) object["last_error"] = live.last_error;
         if (!live.stderr_lines.empty()) object["stderr"] = texts(live.stderr_lines);
