@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agents/run.hpp"
+#include "server/background_task.hpp"
 #include "server/chat_request.hpp"
 #include "server/chat_writer.hpp"
 #include "server/gateway.hpp"
@@ -94,6 +95,8 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
 
     ChatReply reply;
     reply.stream = parsed->stream;
+    reply.without_tools =
+        agent && agent->config.task_policy != agents::TaskPolicy::kAgent && is_background_task(request.head, *parsed);
     reply.head.id = loop_.ids().make("chatcmpl-");
     reply.head.created = std::time(nullptr);
     reply.head.model = parsed->model;
@@ -130,7 +133,7 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
 core::Awaitable<void> Gateway::run_chat(agents::Agent const& agent, chat::Turn turn, core::Context const& context,
                                         mcp::Caller caller, ChatReply reply, net::Exchange& exchange,
                                         RequestState& state) {
-    agents::Run run(session_, context, agent, turn, tools_, std::move(caller));
+    agents::Run run(session_, context, agent, turn, tools_, std::move(caller), reply.without_tools);
     if (reply.stream) {
         co_await stream_run(run, reply, exchange, state);
     } else {

@@ -70,6 +70,7 @@ struct GatewayShared {
 struct ChatReply {
     ChatReplyHead head;
     bool stream = false;
+    bool without_tools = false;            // of the agent: a background task of the client
     std::unique_ptr<KeptAnswer> kept = {}; // null: the request has no Idempotency-Key
 };
 

@@ -62,7 +62,8 @@ std::string open_webui_arguments(std::string_view arguments) {
     return body;
 }
 
-std::string seconds(std::int64_t milliseconds) {
+std::string duration(std::int64_t milliseconds) {
+    if (milliseconds < 1000) return fmt::format("{} ms", milliseconds);
     return fmt::format("{:.1f} s", static_cast<double>(milliseconds) / 1000);
 }
 
@@ -178,9 +179,9 @@ std::string reasoning_line(std::string_view name, chat::ToolProgress const& even
 }
 
 std::string reasoning_line(chat::ToolEnded const& event) {
-    if (!event.is_error) return fmt::format("{} took {}.", event.name, seconds(event.duration_ms));
+    if (!event.is_error) return fmt::format("{} took {}.", event.name, duration(event.duration_ms));
     auto const reason = first_line(event.result);
-    return fmt::format("{} failed after {}{}{}", event.name, seconds(event.duration_ms), reason.empty() ? "." : ": ",
+    return fmt::format("{} failed after {}{}{}", event.name, duration(event.duration_ms), reason.empty() ? "." : ": ",
                        reason);
 }
 

@@ -194,7 +194,7 @@ TEST(ToolStream, ReasoningLinesOfTheirOwn) {
               "Using fs__read_file …\n"
               "Using web__get …\n"
               "web__get: 1 of 4, halfway \"there\"\n"
-              "web__get failed after 0.1 s: No such host.\n"
+              "web__get failed after 50 ms: No such host.\n"
               "fs__read_file took 1.2 s.\n");
     EXPECT_TRUE(answer.all("agent").empty());
 }
