@@ -49,6 +49,7 @@ Server::Server(TransportParts parts, std::shared_ptr<ServerSpec const> spec, Pin
       pins_(pins),
       pin_identity_(pin_identity(*spec_)),
       call_ended_(parts_.loop),
+      guest_left_(parts_.loop),
       tasks_(parts_.loop),
       metrics_(metrics),
       sessions_gauge_(metrics.counter(kSessions, {{"server", spec_->label}})) {}
@@ -181,6 +182,11 @@ core::Awaitable<void> Server::close() {
     life_.cancel();
     for (auto& [name, seat] : seats_)
         drop(*seat);
+    call_ended_.notify_all(); // whoever waits for a place hears that there will be none
+    core::Cancellation never;
+    core::Context const context{never};
+    while (guests_ != 0)
+        co_await guest_left_.wait(context);
     co_await tasks_.all_ended();
 }
 
@@ -189,6 +195,7 @@ core::Awaitable<void> Server::close() {
 core::Task<> Server::enter(core::Context const& context) {
     while (calls_ >= spec_->calls_max) {
         co_await call_ended_.wait(context);
+        if (closing_) break; // session() says so
         if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
         if (steady_clock::now() >= context.deadline)
             co_return make_error(Errc::kDeadlineExceeded, "The run took longer than this agent may take.");
@@ -249,6 +256,7 @@ core::Task<Reply> Server::call_once(core::Context const& context, Caller const& 
 
 core::Task<CallResult> Server::call(core::Context const& context, Caller const& caller, std::string tool,
                                     std::string arguments, std::function<void(Progress const&)> on_progress) {
+    Guest const guest(*this);
     auto const entered = co_await enter(context);
     if (!entered) co_return entered.error();
     ++calls_;

@@ -42,12 +42,13 @@ public:
     /// Closes sessions that nobody has used for a while.
     void tidy(core::SteadyTime now);
 
-    /// Closes everything. Nothing of the server runs afterwards; it must not be used again.
+    /// Closes everything, and waits for those who are inside. Nothing of the server runs afterwards; it must not be
+    /// used again.
     core::Awaitable<void> close();
 
     ServerHealth health() const;
 
-    bool is_idle() const noexcept { return calls_ == 0 && tasks_.running() == 0; }
+    bool is_idle() const noexcept { return guests_ == 0 && tasks_.running() == 0; }
 
 private:
     // A principal's place at this server.
@@ -79,6 +80,7 @@ private:
     core::Task<std::shared_ptr<ToolList const>> list(core::Context const& context, Caller const& caller, Seat& seat);
     core::Task<std::vector<ListedTool>> read_list(core::Context const& context, Caller const& caller, Seat& seat,
                                                   Session& session);
+    core::Task<std::vector<ListedTool>> list_anew(core::Context const& context, Caller const& caller, Seat& seat);
     std::shared_ptr<ToolList const> checked(Seat& seat, std::vector<ListedTool> listed);
     core::Task<Reply> call_once(core::Context const& context, Caller const& caller, Seat& seat, Request const& request);
     core::Task<> enter(core::Context const& context);
@@ -96,8 +98,25 @@ private:
     std::string server_name_;
     std::vector<std::string> refused_tools_; // with the reason, as last listed
     std::vector<std::string> changed_tools_; // whose definition is not the pinned one
+    // Somebody else's coroutine that is inside: the server must not go before it has left.
+    class Guest {
+    public:
+        explicit Guest(Server& server) : server_(server) { ++server_.guests_; }
+        ~Guest() {
+            --server_.guests_;
+            server_.guest_left_.notify_all();
+        }
+        Guest(Guest const&) = delete;
+        Guest& operator=(Guest const&) = delete;
+
+    private:
+        Server& server_;
+    };
+
     std::size_t calls_ = 0;
     net::Broadcast call_ended_;
+    std::size_t guests_ = 0;
+    net::Broadcast guest_left_;
     bool closing_ = false;
     core::Cancellation life_;
     net::TaskGroup tasks_;

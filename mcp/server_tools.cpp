@@ -30,6 +30,7 @@ std::chrono::milliseconds ttl_of(json::object const& result, std::chrono::millis
 } // namespace
 
 core::Task<std::shared_ptr<ToolList const>> Server::tools(core::Context const& context, Caller const& caller) {
+    Guest const guest(*this);
     auto& seat = seat_of(caller);
     ++seat.users;
     auto list = co_await this->list(context, caller, seat);
@@ -144,12 +145,20 @@ std::shared_ptr<ToolList const> Server::checked(Seat& seat, std::vector<ListedTo
     return list;
 }
 
-core::Task<std::size_t> Server::approve(core::Context const& context, Caller const& caller, std::string tool) {
-    auto& seat = seat_of(caller);
+core::Task<std::vector<ListedTool>> Server::list_anew(core::Context const& context, Caller const& caller, Seat& seat) {
     auto session = co_await this->session(context, caller, seat);
     if (!session) co_return session.error();
     auto const current = *session;
-    auto const listed = co_await read_list(context, caller, seat, *current);
+    auto listed = co_await read_list(context, caller, seat, *current);
+    co_return listed;
+}
+
+core::Task<std::size_t> Server::approve(core::Context const& context, Caller const& caller, std::string tool) {
+    Guest const guest(*this);
+    auto& seat = seat_of(caller);
+    ++seat.users;
+    auto const listed = co_await list_anew(context, caller, seat);
+    --seat.users;
     if (!listed) co_return listed.error();
     std::size_t approved = 0;
     for (auto const& one : *listed) {

@@ -78,6 +78,13 @@ mcp::Caller tool_caller(agents::Agent const& agent, net::RequestHead const& head
     caller.session_id = head.get("x-session-id");
     caller.agent_id = agent.config.agent_id;
     caller.request_id = state.request_id;
+    for (auto const& server : agent.tools->specs) {
+        for (auto const& name : server->forward_headers) {
+            auto const known = [&name](auto const& header) { return header.first == name; };
+            auto const value = head.get(name);
+            if (!value.empty() && std::ranges::none_of(caller.headers, known)) caller.headers.emplace_back(name, value);
+        }
+    }
     return caller;
 }
 

@@ -14,9 +14,9 @@ import pytest
 
 from harness import upstream as up
 from harness.api import Stream, call, chat, chat_body, stream
-from harness.configs import agent, config, demo_agent
+from harness.configs import agent, config
 from harness.gateway import SLACK, Gateway
-from harness.mcp import ask, calls, records, result, results, stdio, wait_record
+from harness.mcp import ask, calls, records, result, results, stdio, tool_agent, wait_record
 from harness.rawhttp import Answer
 from harness.upstream import FakeUpstream
 from harness.wire_tools import Asked, asks_for, heard, offered, says
@@ -42,10 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def gateway(start_module_gateway, module_upstream: FakeUpstream, folder: Path) -> Gateway:
-    quick = {"demo_delay_ms": 0}
     agents = (
-        demo_agent(model_settings=quick),
-        demo_agent("quiet", model_settings=quick, tool_progress="quiet"),
+        tool_agent(),
+        tool_agent(agent_id="quiet", tool_progress="quiet"),
         agent("relay", "p"),
         agent("two-rounds", "p", limits={"max_tool_rounds": 2}),
         agent("three-calls", "p", limits={"max_tool_calls": 3}),
@@ -326,7 +325,7 @@ def test_quiet_is_the_default(gateway: Gateway) -> None:
 def test_reasoning(gateway: Gateway) -> None:
     answer = shown(gateway, "reasoning")
     assert "one__slow" in answer.reasoning and "one__fail" in answer.reasoning and "out of luck" in answer.reasoning
-    assert "one__slow" not in answer.text.split("answered")[0]
+    assert results(answer)[0] == "took 0.3 s" and "Using" not in answer.text
 
 
 def test_events(gateway: Gateway) -> None:

@@ -54,6 +54,11 @@ def one(request, tmp_path: Path):
     server.stop()
 
 
+def health_of(gateway: Gateway) -> str:
+    """It is up to half a second old."""
+    return json.dumps(call(gateway, "GET", "/health?detailed=true").json()["mcp_servers"])
+
+
 # ---- eras
 
 
@@ -104,7 +109,7 @@ def test_a_version_from_the_future_is_refused(start_gateway, one) -> None:
     write_script(folder, {"version": "2031-01-01"})
     gateway = start_gateway(with_tools(), mcp={"one": entry()})
     assert "one__" not in chat(gateway, "demo", "/tools").body.decode()
-    assert "2031-01-01" in json.dumps(call(gateway, "GET", "/health?detailed=true").json()["mcp_servers"])
+    wait_for(lambda: "2031-01-01" in health_of(gateway), 3, "the reason in /health")
 
 
 def test_stdout_that_is_no_protocol_is_skipped(start_gateway, tmp_path: Path) -> None:
@@ -151,7 +156,7 @@ def test_tool_execution_timeout_of_the_environment(start_gateway, tmp_path: Path
     gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")}, env={"TOOL_EXECUTION_TIMEOUT": "1"})
     began = time.monotonic()
     told = result(gateway, "one__hang")
-    assert time.monotonic() - began < 4 * SLACK and "hang" in told, told
+    assert time.monotonic() - began < 4 * SLACK and "1000 ms" in told, told
 
 
 def test_modern_era_cancels_by_leaving(start_gateway, web: HttpServer, tmp_path: Path) -> None:
@@ -263,7 +268,6 @@ def test_rug_pull(relay, upstream: up.FakeUpstream, one, pins: str) -> None:
         wait_record(folder, "listening")
     upstream.queue(asks_for(WIRE, Asked("c", "one__change", {"script": CHANGED})), says(WIRE))
     stream(gateway, "relay", "go").check_complete()
-    wait_record(folder, "message", method="tools/list", count=2)
     wait_for(lambda: described().get("one__echo") != "Says TEXT.", 5, "the change")
     now = described()
     if pins == "block":
@@ -303,22 +307,27 @@ def test_x_user_id_and_templates(start_gateway, web: HttpServer) -> None:
         with_tools(),
         mcp={"web": http(web, headers=headers, forward_headers=["x-tenant"])},
         env={"PARLEY_TEST_FIXED": "from the environment"},
-        keys=("sk-caller-0123456789abcdef",),
     )
-    told = result(
-        gateway,
-        "web__request_headers",
-        headers={
-            "x-openwebui-user-id": "user-77",
-            "x-tenant": "blue",
-            "x-request-id": "req-0123456789",
-            "cookie": "session=secret",
-        },
-    )
+    sent = {"x-user-id": "user-77", "x-tenant": "blue", "x-request-id": "req-0123456789", "cookie": "session=secret"}
+    told = result(gateway, "web__request_headers", headers={**sent, "Authorization": "Bearer sk-of-the-client"})
     seen = json.loads(told)
     assert (seen["x-user-id"], seen["x-agent"], seen["x-request"]) == ("user-77", "demo", "req-0123456789")
     assert (seen["x-fixed"], seen["x-tenant"]) == ("from the environment", "blue")
-    assert "sk-caller" not in told and "session=secret" not in told, "credentials of the caller are never passed on"
+    assert "sk-of-the-client" not in told and "session=secret" not in told, "credentials are never passed on"
+
+
+def test_x_user_id_of_a_key(start_gateway, web: HttpServer) -> None:
+    """Whoever has a key is that key's principal, and not who a header says."""
+    keys = ("sk-first-0123456789abcdef", "sk-second-0123456789abcdef")
+    gateway = start_gateway(with_tools(), mcp={"web": http(web, headers={"x-user-id": ""})}, keys=keys)
+    users = set()
+    for key in keys:
+        for claimed in ("user-77", "user-78"):
+            headers = {"x-user-id": claimed, "Authorization": f"Bearer {key}"}
+            told = result(gateway, "web__request_headers", headers=headers)
+            users.add(json.loads(told)["x-user-id"])
+            assert key not in told
+    assert len(users) == 2 and not users & {"user-77", "user-78"}
 
 
 def test_the_servers_own_credentials_are_kept_from_everyone(start_gateway, web: HttpServer, tmp_path: Path) -> None:

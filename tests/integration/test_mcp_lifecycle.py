@@ -140,6 +140,7 @@ def test_one_dead_server_of_five(start_gateway, tmp_path: Path) -> None:
     told = results(ask(gateway, *((f"good{n}__echo", {"text": str(n)}) for n in range(3))))
     assert told == ["0", "1", "2"]
     assert time.monotonic() - began < 5 * SLACK, "nobody waits for the dead"
+    wait_for(lambda: {"last_error"} <= set(servers_of(gateway)["missing"]), 3, "the reason in /health")
     shown = servers_of(gateway)
     assert "parley-no-such-program" in json.dumps(shown["missing"])
     assert "3" in shown["broken"]["last_error"], "the exit code"
@@ -152,8 +153,8 @@ def test_stderr_of_a_dead_server_is_kept(start_gateway, tmp_path: Path) -> None:
     mcp = {"one": {"command": "/bin/sh", "args": ["-c", f"echo '{complaint}' >&2; exit 7"]}}
     gateway = start_gateway(with_tools(), mcp=mcp)
     assert chat(gateway, "demo", "hello").status == 200
-    shown = json.dumps(servers_of(gateway)["one"])
-    assert complaint in shown and "7" in shown, shown
+    wait_for(lambda: complaint in json.dumps(servers_of(gateway)["one"]), 3, "its last words in /health")
+    assert "7" in servers_of(gateway)["one"]["last_error"], servers_of(gateway)["one"]
 
 
 def test_unset_variable_disables_that_server_only(start_gateway, tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def test_a_slow_start_holds_up_nobody_for_ever(start_gateway, tmp_path: Path) ->
     began = time.monotonic()
     assert result(gateway, "good__echo", {"text": "x"}) == "x"
     assert time.monotonic() - began < 5 * SLACK
-    assert servers_of(gateway)["slow"]["last_error"]
+    wait_for(lambda: "last_error" in servers_of(gateway)["slow"], 3, "the reason in /health")
 
 
 # ---- what children are given

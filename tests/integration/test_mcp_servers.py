@@ -12,20 +12,21 @@ import pytest
 from harness import reference_servers as reference
 from harness.api import call, chat
 from harness.gateway import Gateway, run_cli
-from harness.mcp import ask, calls, result, results, tool_agent, with_tools
+from harness.mcp import ask, calls, result, results, tool_agent, wait_for, with_tools
 
 WAYS = {"web": "streamableHttp", "old": "sse", "guess": "sse"}
 # Each server's tool, arguments, and what the result must hold.
 CALLS = {
     "everything": ("get-sum", {"a": 2, "b": 40}, "The sum of 2 and 40 is 42."),
     "filesystem": ("read_text_file", {"path": "note.txt"}, "written by the test"),
-    "memory": ("create_entities", reference.entity("Ada"), "Ada"),
+    "memory": ("search_nodes", {"query": "Ada"}, "Ada"),
     "thinking": ("sequentialthinking", reference.THOUGHT, "thoughtNumber"),
     "web": ("echo", {"message": "over HTTP"}, "Echo: over HTTP"),
     "old": ("echo", {"message": "over SSE"}, "Echo: over SSE"),
     "guess": ("echo", {"message": "found out"}, "Echo: found out"),
 }
-TOOLS = {"everything": 13, "filesystem": 14, "memory": 9, "thinking": 1, "web": 13, "old": 13, "guess": 13}
+# server-everything lists 13; one of them runs only as a task, which is not offered.
+TOOLS = {"everything": 12, "filesystem": 14, "memory": 9, "thinking": 1, "web": 12, "old": 12, "guess": 12}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory):
     """mcp.json with all of them; `guess` has no type, so the gateway has to find out that it is legacy SSE."""
     folder = tmp_path_factory.mktemp("served").resolve()
     (folder / "note.txt").write_text("written by the test\n")
+    known = {"type": "entity", "name": "Ada", "entityType": "person", "observations": []}
+    (folder / "memory.jsonl").write_text(json.dumps(known) + "\n")
     started = {way: reference.Everything(way) for way in ("streamableHttp", "sse")}
     yield {
         "mcpServers": {
@@ -122,14 +125,18 @@ def test_progress_of_a_long_call_is_shown(gateway: Gateway) -> None:
     )
     shown = [chunk["agent"]["type"] for chunk in answer.chunks if "agent" in chunk]
     assert shown[0] == "tool_call.started" and shown[-1] == "tool_call.completed"
-    assert shown.count("tool_call.progress") >= 2, shown
+    assert "tool_call.progress" in shown, "at most one a second"
 
 
 def test_health_shows_each(gateway: Gateway) -> None:
     result(gateway, "everything__echo", {"message": "x"})
-    shown = {server["label"]: server for server in call(gateway, "GET", "/health?detailed=true").json()["mcp_servers"]}
-    assert set(shown) == set(TOOLS)
-    assert len(shown["everything"]["tools"]) == 13, shown["everything"]
+
+    def shown() -> dict[str, dict]:
+        servers = call(gateway, "GET", "/health?detailed=true").json()["mcp_servers"]
+        return {server["label"]: server for server in servers}
+
+    assert set(shown()) == set(TOOLS)
+    wait_for(lambda: len(shown()["everything"]["tools"] or ()) == 12, 3, "the tools in /health")
 
 
 # ---- the command line

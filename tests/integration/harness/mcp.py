@@ -103,9 +103,9 @@ def calls(*wanted: tuple[str, dict | str]) -> str:
 
 
 def tool_agent(mcp_servers: object = None, agent_id: str = "demo", **more: object) -> dict:
-    """A demo agent without pauses between its words; `mcp_servers` as in allowed_mcp_servers."""
-    allowed = {} if mcp_servers is None else {"allowed_mcp_servers": mcp_servers}
-    return demo_agent(agent_id, model_settings={"demo_delay_ms": 0}, **allowed, **more)
+    """A demo agent with all tools and without pauses between its words; `mcp_servers` as in allowed_mcp_servers."""
+    allowed = {"allowed_mcp_servers": mcp_servers, "allowed_regular_tools": None}
+    return demo_agent(agent_id, model_settings={"demo_delay_ms": 0}, **{**allowed, **more})
 
 
 def with_tools(*agents: dict) -> dict:

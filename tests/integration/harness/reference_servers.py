@@ -81,11 +81,6 @@ def _listening_port(pid: int) -> int:
     return 0
 
 
-def tool_count(name: str) -> int:
-    """How many tools each has for a client without capabilities of its own."""
-    return {"everything": 13, "filesystem": 14, "memory": 9, "sequential-thinking": 1}[name]
-
-
 THOUGHT = {"thought": "one step", "nextThoughtNeeded": False, "thoughtNumber": 1, "totalThoughts": 1}
 
 

@@ -158,6 +158,7 @@ std::string_view errc_name(core::Errc code) {
         PARLEY_NAME(kInvalidType);
         PARLEY_NAME(kInvalidValue);
         PARLEY_NAME(kUnsupportedValue);
+        PARLEY_NAME(kIdempotencyKeyReused);
         PARLEY_NAME(kContextLengthExceeded);
         PARLEY_NAME(kContentFilter);
         PARLEY_NAME(kInvalidApiKey);

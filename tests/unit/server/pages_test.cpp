@@ -69,18 +69,27 @@ TEST_F(PagesTest, HealthTellsWhatIsConfiguredWhereNothingRuns) {
 
 TEST_F(PagesTest, HealthTellsWhatRuns) {
     shared_.mcp_health = [] {
-        return std::vector<McpServerHealth>{
-            {"fs", "stdio", "ready", {{"list", "read_file"}}, "", {"starting \"fs\"", "ready"}},
-            {"web", "http", "failed", std::nullopt, "connection refused", {}},
-            {"old", "stdio", "ready", std::vector<std::string>{}, "", {}}};
+        return std::vector<McpServerHealth>{{"fs",
+                                             "stdio",
+                                             "ready",
+                                             "2025-11-25",
+                                             2,
+                                             {{"list", "read_file"}},
+                                             "",
+                                             {"starting \"fs\"", "ready"},
+                                             {},
+                                             {"list"}},
+                                            {"web", "http", "failed", "", 0, std::nullopt, "connection refused"},
+                                            {"old", "stdio", "ready", "", 1, std::vector<std::string>{}}};
     };
     EXPECT_EQ(health(), js::parse(R"([
-        {"label":"fs","status":"configured","transport":"stdio","state":"ready","tools":["list","read_file"],
+        {"label":"fs","status":"configured","transport":"stdio","state":"ready","sessions":2,
+         "protocol_version":"2025-11-25","changed_tools":["list"],"tools":["list","read_file"],
          "stderr":["starting \"fs\"","ready"]},
-        {"label":"web","status":"configured","transport":"http","state":"failed","tools":null,
+        {"label":"web","status":"configured","transport":"http","state":"failed","sessions":0,"tools":null,
          "last_error":"connection refused"},
         {"label":"down","status":"unavailable","reason":"TOKEN is not set"},
-        {"label":"old","status":"removed","transport":"stdio","state":"ready","tools":[]}])"));
+        {"label":"old","status":"removed","transport":"stdio","state":"ready","sessions":1,"tools":[]}])"));
 }
 
 } // namespace
