@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <mutex>
+#include <set>
+#include <thread>
 #include <vector>
 
 #include <fcntl.h>
@@ -27,6 +30,7 @@ struct Guard {
     std::mutex mutex;
     int pipe = -1;
     pid_t pid = 0;
+    std::set<std::int32_t> groups = {}; // that are alive; without any there is no guard
 };
 
 Guard& guard() noexcept {
@@ -69,19 +73,37 @@ void start(Guard& one) noexcept {
     one.pipe = ends[1];
 }
 
+// A guard whose pipe is closed and that has no group left to kill is gone within a millisecond or two.
+void dismiss(Guard& one) noexcept {
+    constexpr int kLooks = 50;
+    constexpr std::chrono::milliseconds kPause{1};
+    ::close(one.pipe);
+    one.pipe = -1;
+    for (auto look = 0; look < kLooks && ::waitpid(one.pid, nullptr, WNOHANG) == 0; ++look)
+        std::this_thread::sleep_for(kPause);
+}
+
+bool write_note(Guard& one, Note const& note) noexcept {
+    while (::write(one.pipe, &note, sizeof note) < 0)
+        if (errno != EINTR) return false;
+    return true;
+}
+
 void tell(Note const& note) noexcept {
     auto& one = guard();
     std::lock_guard const lock(one.mutex);
-    if (one.pipe < 0) start(one);
-    if (one.pipe < 0) return; // the death signal is what is left
-    while (::write(one.pipe, &note, sizeof note) < 0) {
-        if (errno == EINTR) continue;
-        // Somebody has killed the guard: another one takes over, for the groups from now on.
-        ::close(one.pipe);
-        ::waitpid(one.pid, nullptr, WNOHANG);
-        one.pipe = -1;
-        return;
+    if (note.alive != 0) {
+        one.groups.insert(note.group);
+    } else {
+        one.groups.erase(note.group);
     }
+    if (one.pipe >= 0 && !write_note(one, note)) dismiss(one); // somebody has killed it: another one takes over
+    if (one.pipe >= 0 && one.groups.empty()) dismiss(one);
+    if (one.pipe >= 0 || one.groups.empty()) return;
+    start(one);
+    if (one.pipe < 0) return; // the death signal is what is left
+    for (auto const group : one.groups)
+        write_note(one, {group, 1});
 }
 
 } // namespace
