@@ -225,7 +225,7 @@ core::Task<Reply> Server::call_once(core::Context const& context, Caller const& 
     for (auto attempt = 0;; ++attempt) {
         auto const session = co_await this->session(context, caller, seat);
         if (!session) co_return session.error();
-        auto const current = *session;
+        auto const& current = *session;
         auto copy = request;
         if (current->is_modern()) {
             auto const name = text_in(request.params, "name");

@@ -114,6 +114,7 @@ std::vector<Finding> ask_all(Workbench& bench, std::string const& only) {
         findings.push_back({&server, nullptr, server.unavailable});
         if (server.unavailable.empty()) specs.push_back(server.spec);
     }
+    // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): it lives until run() is over
     bench.run([&](core::Context const& context) -> core::Awaitable<void> {
         auto const asked = co_await bench.tools().tools(context, Workbench::caller(), specs);
         if (!asked) co_return;
@@ -231,6 +232,7 @@ int mcp_call(Flags const& flags, McpOptions const& options) {
         return kExitFault;
     }
     std::optional<core::Result<mcp::CallResult>> outcome;
+    // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): it lives until run() is over
     bench->run([&](core::Context const& context) -> core::Awaitable<void> {
         mcp::ToolCall call{server->spec, options.tool, json::serialize(arguments)};
         call.on_progress = [](mcp::Progress const& news) {
@@ -287,6 +289,7 @@ int mcp_approve(Flags const& flags, McpOptions const& options) {
     auto const* const server = bench->find(options.server);
     if (!server) return kExitFault;
     std::optional<core::Result<std::size_t>> outcome;
+    // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): it lives until run() is over
     bench->run([&](core::Context const& context) -> core::Awaitable<void> {
         outcome = co_await bench->host().approve(bench->loop(), context, server->spec, options.tool);
     });
@@ -314,6 +317,7 @@ int mcp_conformance(std::string const& url) {
     core::Cancellation never;
     core::Context const context{never};
     std::optional<core::Result<>> outcome;
+    // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): it lives until run() is over
     auto const drive = [&]() -> core::Awaitable<void> {
         outcome = co_await mcp::play(context, {loop, http, mcp::make_headless_approver(http)}, spec, scenario);
     };
