@@ -85,6 +85,18 @@ def descendants(pid: int) -> list[int]:
     return sorted(family - {pid})
 
 
+def children(gateway_pid: int) -> list[int]:
+    """The descendants that are tool servers or theirs: without the guard, which stays as long as the gateway does."""
+    return [pid for pid in descendants(gateway_pid) if "__child-guard" not in _command_line(pid)]
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def is_gone(pid: int) -> bool:
     """Ended; a zombie whose parent is not the gateway (an orphan that init has yet to collect) counts as ended."""
     found = _status(pid)
