@@ -154,6 +154,13 @@ void Server::failed(Seat& seat, core::Error const& error) {
         .add("reason", plain_text(error.message));
 }
 
+// The session is of no use any more, and somebody else may have seen that already.
+void Server::leave(Seat& seat, std::shared_ptr<Session> const& session, core::Error const& error) {
+    if (seat.session != session) return;
+    failed(seat, session->is_lost() ? session->lost_reason() : error);
+    drop(seat);
+}
+
 void Server::drop(Seat& seat) {
     if (!seat.session) return;
     sessions_gauge_.add(-1);
@@ -248,6 +255,10 @@ core::Task<Reply> Server::call_once(core::Context const& context, Caller const& 
         }
         if (attempt == 0 && is_session_lost(reply, *current)) {
             if (seat.session == current) drop(seat);
+            continue;
+        }
+        if (attempt == 0 && !reply && reply.error().should_retry == true) { // it had ended before it could read this
+            leave(seat, current, reply.error());
             continue;
         }
         co_return reply;

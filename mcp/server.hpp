@@ -76,6 +76,7 @@ private:
     core::Awaitable<void> start(Seat& seat, Caller caller);
     void failed(Seat& seat, core::Error const& error);
     void drop(Seat& seat);
+    void leave(Seat& seat, std::shared_ptr<Session> const& session, core::Error const& error);
     core::Awaitable<void> retire(std::shared_ptr<Session> session);
     core::Task<std::shared_ptr<ToolList const>> list(core::Context const& context, Caller const& caller, Seat& seat);
     core::Task<std::vector<ListedTool>> read_list(core::Context const& context, Caller const& caller, Seat& seat,

@@ -65,7 +65,9 @@ core::Task<std::shared_ptr<ToolList const>> Server::list(core::Context const& co
         auto const status = listed.error().upstream_status;
         auto const forgotten = !current->is_modern() && (status == 404 || status == 400);
         if (forgotten && seat.session == current) drop(seat);
-        auto const again = forgotten || current->is_lost();
+        auto const unheard = listed.error().should_retry == true;
+        if (unheard) leave(seat, current, listed.error());
+        auto const again = forgotten || unheard || current->is_lost();
         if (!again || ++attempt > 1) co_return listed.error();
     }
 }

@@ -34,7 +34,7 @@ public:
     virtual bool is_waiting(std::int64_t id) const = 0; // a request that has not been answered yet
 
     /// The answer to this request cannot come any more. An HTTP error's status and body are in upstream_status and
-    /// detail.
+    /// detail. should_retry = true: the server has certainly not seen the request.
     virtual void on_failed(std::int64_t id, core::Error error) = 0;
 
     /// Nothing will come any more.

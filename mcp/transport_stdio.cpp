@@ -67,7 +67,7 @@ public:
 
     void send(Outgoing message) override {
         if (!child_ || lost_ || outbox_bytes_ + message.json.size() > kOutboxBytesMax) {
-            auto error = make_error(Errc::kUpstreamUnavailable, "It does not read what it is sent.");
+            auto error = not_sent("It does not read what it is sent.");
             if (message.on_sent) message.on_sent(error);
             if (message.id) fail_later(*message.id, std::move(error));
             return;
@@ -115,16 +115,25 @@ private:
             auto message = std::move(outbox_.front());
             outbox_bytes_ -= message.json.size();
             outbox_.pop_front();
-            if (message.on_sent) {
-                message.on_sent(written ? core::Result<>{}
-                                        : make_error(Errc::kUpstreamUnavailable, "It does not read what it is sent."));
-            }
-            if (!written) break; // the end of its output tells the rest
+            if (message.on_sent)
+                message.on_sent(written ? core::Result<>{} : not_sent("It does not read what it is sent."));
+            if (written) continue;
+            if (message.id) inbox_.on_failed(*message.id, not_sent("It does not read what it is sent."));
+            break; // the end of its output tells the rest
         }
-        for (auto& message : outbox_)
-            if (message.on_sent) message.on_sent(make_error(Errc::kUpstreamUnavailable, "It has ended."));
+        for (auto& message : outbox_) {
+            if (message.on_sent) message.on_sent(not_sent("It has ended."));
+            if (message.id) inbox_.on_failed(*message.id, not_sent("It has ended."));
+        }
         outbox_.clear();
         outbox_bytes_ = 0;
+    }
+
+    // A message of which the program has at most a part: without its line end it was never acted on.
+    static core::Error not_sent(std::string why) {
+        auto error = make_error(Errc::kUpstreamUnavailable, std::move(why));
+        error.should_retry = true;
+        return error;
     }
 
     core::Awaitable<void> read_output() {
