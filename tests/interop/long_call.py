@@ -42,7 +42,7 @@ def main() -> int:
         began = time.monotonic()
         told = result(gateway, "silent__hang", **OPTIONS)
         took = time.monotonic() - began
-        assert 58 < took < 63, f"{took:.1f} s: {told}"
+        assert 58 < took < 75, f"{took:.1f} s: {told}"
         call = records(root / "silent", "message", method="tools/call")[0]
         cancelled = wait_record(root / "silent", "message", method="notifications/cancelled")
         assert cancelled["params"]["requestId"] == call["id"]
