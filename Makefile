@@ -52,7 +52,7 @@ bench: build ## Compare with nginx proxy_pass: CPU, added latency, memory
 	@cmake --build build/release --target parley_bench_mock parley_bench_load parley_bench_mcp_echo -- -j $(JOBS)
 	@bench/run $(ARGS)
 
-interop: build ## Real SDKs and frameworks against the binary (needs the network once)
+interop: build ## Real SDKs, frameworks and the MCP conformance suite against the binary (needs the network once)
 	@$(INSTALL) interop
 	@tests/interop/run
 

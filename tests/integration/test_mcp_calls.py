@@ -246,6 +246,18 @@ def test_four_million_tokens_stay_bounded(relay, upstream: up.FakeUpstream, one)
     assert heard_by(upstream) == ["still there"]
 
 
+def test_a_message_above_the_limit(relay, upstream: up.FakeUpstream, one) -> None:
+    """32 MiB: it is not even read into memory, and the session lives on."""
+    _, entry = one
+    gateway = relay({"one": entry()})
+    upstream.queue(asks_for(WIRE, Asked("c", "one__big", {"bytes": 40 * MIB})), says(WIRE))
+    stream(gateway, "relay", "go", timeout=60 * SLACK).check_complete()
+    assert "larger than" in heard_by(upstream)[0], heard_by(upstream)[0][:300]
+    upstream.queue(asks_for(WIRE, Asked("c", "one__echo", {"text": "still there"})), says(WIRE))
+    stream(gateway, "relay", "go").check_complete()
+    assert heard_by(upstream) == ["still there"]
+
+
 # ---- definitions that change
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from harness import reference_servers as reference
-from harness.api import call, chat
+from harness.api import call, chat, stream
+from harness.configs import agent, config
 from harness.gateway import Gateway, run_cli
 from harness.mcp import ask, calls, result, results, tool_agent, wait_for, with_tools
+from harness.upstream import FakeUpstream
+from harness.wire_tools import Asked, asks_for, heard, offered, says
+from harness.wires import TEXT, WIRES, Wire
 
-WAYS = {"web": "streamableHttp", "old": "sse", "guess": "sse"}
 # Each server's tool, arguments, and what the result must hold.
 CALLS = {
     "everything": ("get-sum", {"a": 2, "b": 40}, "The sum of 2 and 40 is 42."),
@@ -137,6 +140,45 @@ def test_health_shows_each(gateway: Gateway) -> None:
 
     assert set(shown()) == set(TOOLS)
     wait_for(lambda: len(shown()["everything"]["tools"] or ()) == 12, 3, "the tools in /health")
+
+
+def test_what_a_server_asks_of_us(start_gateway) -> None:
+    """Nobody is there to be asked: a form is filled with its defaults where the configuration says so."""
+    mcp = {
+        "asks": reference.entry("everything", "stdio", elicitation="defaults", roots=["file:///srv/data"]),
+        "declined": reference.entry("everything", "stdio", roots=["file:///srv/data"]),
+    }
+    gateway = start_gateway(with_tools(), mcp=mcp)
+    listed = chat(gateway, "demo", "/tools").body.decode()
+    assert "asks__trigger-elicitation-request" in listed and "asks__get-roots-list" in listed
+    assert "declined__trigger-elicitation-request" not in listed
+    assert "file:///srv/data" in result(gateway, "asks__get-roots-list")
+    told = result(gateway, "asks__trigger-elicitation-request")
+    assert "accept" in told.lower() or "provided" in told.lower(), told
+
+
+# ---- each provider's dialect
+
+
+@pytest.fixture(scope="module")
+def relay(start_module_gateway, module_upstream: FakeUpstream, servers: dict) -> Gateway:
+    """The same servers for an agent of each provider type."""
+    providers = {wire.name: wire.provider(module_upstream.url) for wire in WIRES}
+    return start_module_gateway(config(*(agent(w.name, w.name) for w in WIRES), **providers), mcp=servers)
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=[wire.name for wire in WIRES])
+def test_two_servers_in_each_dialect(relay: Gateway, upstream: FakeUpstream, wire: Wire) -> None:
+    first = Asked("call_1", "everything__get-sum", {"a": 2, "b": 40})
+    second = Asked("call_2", "memory__search_nodes", {"query": "Ada"})
+    upstream.queue(asks_for(wire, first, second), says(wire))
+    assert stream(relay, wire.name, "go").check_complete().text == TEXT
+    tools = offered(wire, upstream.exchanges[0].request.json())
+    assert tools["everything__get-sum"]["parameters"]["required"] == ["a", "b"]
+    assert "$schema" not in tools["everything__get-sum"]["parameters"], "draft-07 marks are not for models"
+    (name, _, sum_), (other, _, found) = heard(wire, upstream.exchanges[1].request.json())
+    assert (name, other) == (first.name, second.name)
+    assert "The sum of 2 and 40 is 42." in sum_ and "Ada" in found
 
 
 # ---- the command line
