@@ -99,7 +99,8 @@ private:
         Request request{std::move(method), std::move(params), std::move(headers)};
         request.idle_timeout = kCallLimit;
         request.timeout = kCallLimit;
-        auto reply = co_await session_.request(context_, {"conformance"}, std::move(request));
+        Caller const caller{"conformance"};
+        auto reply = co_await session_.request(context_, caller, std::move(request));
         co_return reply;
     }
 
@@ -129,8 +130,8 @@ private:
             std::vector<ParamHeader> headers;
             for (auto const& one : tools_)
                 if (one.tool.name == name) headers = one.param_headers;
-            auto const reply =
-                co_await ask("tools/call", {{"name", name}, {"arguments", arguments}}, std::move(headers));
+            json::object params{{"name", name}, {"arguments", arguments}};
+            auto const reply = co_await ask("tools/call", std::move(params), std::move(headers));
             if (!reply) co_return reply.error();
         }
         co_return core::Result<>{};
@@ -167,7 +168,8 @@ private:
         if (!all || !all->is_array() || all->get_array().empty() || !all->get_array().front().is_object())
             co_return core::Result<>{};
         auto const which = text_in(all->get_array().front().get_object(), name);
-        auto const got = co_await ask(std::move(read), {{json::string_view(name.data(), name.size()), which}});
+        json::object params{{json::string_view(name.data(), name.size()), which}};
+        auto const got = co_await ask(std::move(read), std::move(params));
         if (!got) co_return got.error();
         co_return core::Result<>{};
     }
@@ -197,7 +199,8 @@ core::Task<> play(core::Context const& context, TransportParts parts, std::share
                   Scenario scenario) {
     Session session(std::move(parts), std::move(spec), [] {});
     EraMemory memory;
-    auto done = co_await session.start(context, {"conformance"}, memory);
+    Caller const caller{"conformance"};
+    auto done = co_await session.start(context, caller, memory);
     if (done) {
         Player player(context, session, std::move(scenario));
         done = co_await player.play();

@@ -319,7 +319,9 @@ int mcp_conformance(std::string const& url) {
     std::optional<core::Result<>> outcome;
     // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): it lives until run() is over
     auto const drive = [&]() -> core::Awaitable<void> {
-        outcome = co_await mcp::play(context, {loop, http, mcp::make_headless_approver(http)}, spec, scenario);
+        mcp::TransportParts parts{loop, http, mcp::make_headless_approver(http)};
+        auto played = co_await mcp::play(context, std::move(parts), spec, scenario);
+        outcome = std::move(played);
     };
     auto ended = [&loop](std::exception_ptr) { loop.stop(); };
     boost::asio::co_spawn(loop.context(), drive(), std::move(ended));
