@@ -396,6 +396,17 @@ TEST(JsonCheck, WhatLiesBehindAPaddedTextDoesNotMatter) {
     }
 }
 
+TEST(JsonCheck, TakesWhiteSpaceAroundAnyValue) {
+    for (std::string const value : {"null", "true", "false", "0", "\"\"", "[]", "{}"}) {
+        for (std::string const before : {"", " ", "\n", "\r\n\t"}) {
+            for (std::string const& behind : {std::string{}, " "s, "\n"s, "  "s, "\r\n\t"s, std::string(5000, ' ')}) {
+                EXPECT_TRUE(check_json(before + value + behind, kDepth)) << before << value << behind;
+                EXPECT_FALSE(check_json(before + value + behind + value, kDepth)) << before << value << behind << value;
+            }
+        }
+    }
+}
+
 TEST(JsonCheck, YieldsTheMembersOfAnObject) {
     std::string text = " { \"a\" : [1, {\"x\":[]} ] ,\n\"b\\u0065\":\"s\" , \"c\":1.50\t,\"d\":{},\"e\":null } ";
     auto const size = text.size();
