@@ -105,7 +105,8 @@ std::vector<std::string> tool_call_ids(std::string_view message_json) {
 }
 
 LoopMessage assistant_message(std::string_view text_body, std::span<MessageCall const> calls,
-                              std::string_view reasoning_body, std::span<std::string const> reasoning_details) {
+                              std::string_view reasoning_body, std::span<std::string const> reasoning_details,
+                              std::span<std::string const> reasoning_items) {
     auto message = begun(chat::Role::kAssistant);
     auto& out = message.json;
     open_content(message);
@@ -127,7 +128,10 @@ LoopMessage assistant_message(std::string_view text_body, std::span<MessageCall 
         out += "}}";
     }
     out += ']';
-    if (!reasoning_details.empty()) {
+    if (!reasoning_items.empty()) {
+        out += R"(,"reasoning_items":)";
+        out += joined_details(reasoning_items);
+    } else if (!reasoning_details.empty()) {
         out += R"(,"reasoning_details":)";
         out += joined_details(reasoning_details);
     } else if (!reasoning_body.empty()) {

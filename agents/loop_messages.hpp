@@ -32,8 +32,10 @@ struct MessageCall {
 
 /// What a model said in one round. Bodies are JSON string bodies. `reasoning_details` are JSON arrays as they came,
 /// piece by piece; OpenRouter wants them back, and with them there is no need for `reasoning`.
+/// `reasoning_items` likewise are what the Responses API wants back.
 LoopMessage assistant_message(std::string_view text_body, std::span<MessageCall const> calls,
-                              std::string_view reasoning_body, std::span<std::string const> reasoning_details);
+                              std::string_view reasoning_body, std::span<std::string const> reasoning_details,
+                              std::span<std::string const> reasoning_items);
 
 /// `text` is plain UTF-8, `id_body` a JSON string body.
 LoopMessage tool_message(std::string_view id_body, std::string_view text);

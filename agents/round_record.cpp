@@ -24,6 +24,7 @@ void RoundRecord::restart() {
     text_.clear();
     reasoning_.clear();
     details_.clear();
+    items_.clear();
     calls_.clear();
     ids_.clear();
     client_calls_ = 0;
@@ -47,6 +48,10 @@ bool RoundRecord::keep(chat::RunEvent& event, std::vector<chat::Usage>& usage) {
         return keep_call(*call);
     } else if (auto const* const field = std::get_if<chat::DeltaField>(&event)) {
         if (field->name == "reasoning_details") details_.emplace_back(field->json);
+        if (field->name == "reasoning_items") { // for the provider only
+            items_.emplace_back(field->json);
+            return false;
+        }
     } else if (auto const* const end = std::get_if<chat::ChoiceEnd>(&event)) {
         reason_ = end->reason;
         return false;
@@ -93,7 +98,7 @@ LoopMessage RoundRecord::message() const {
     std::vector<MessageCall> calls;
     for (auto const& call : calls_)
         calls.push_back({call.id, call.name, call.arguments});
-    return assistant_message(text_, calls, reasoning_, details_);
+    return assistant_message(text_, calls, reasoning_, details_, items_);
 }
 
 } // namespace parley::agents

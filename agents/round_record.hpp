@@ -55,7 +55,7 @@ private:
     bool first_round_ = true;
     bool model_told_ = false; // in an earlier round
     std::string text_, reasoning_;
-    std::vector<std::string> details_;
+    std::vector<std::string> details_, items_; // JSON arrays
     std::vector<Call> calls_;
     std::size_t client_calls_ = 0;
     chat::FinishReason reason_ = chat::FinishReason::kStop;

@@ -141,6 +141,7 @@ void ToolLoop::begin_round() {
     if (!first_round_) model_.begin_again();
     record_.begin(last_round_.has_value());
     turn_ = asked_;
+    turn_.keep_reasoning = true;
     if (!messages_.empty()) turn_.messages = messages_;
     if (last_round_) {
         turn_.tool_choice = R"("none")";

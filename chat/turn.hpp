@@ -23,6 +23,7 @@ struct Turn {
     std::string_view tools = {}; // JSON array of the client's tools, empty = none
     std::string_view tool_choice = {}; // JSON, empty = absent
     bool stream = false;               // ask the provider for a stream
+    bool keep_reasoning = false; // ask for what the model thought in a form that can be sent back (its own next round)
 };
 
 } // namespace parley::chat

@@ -138,7 +138,10 @@ void append_known_members(std::string& out, chat::Message const& message, bool a
 
 void append_message(std::string& out, chat::Message const& message, FamilyRules const& rules, JsonSlicer& slicer) {
     bool const as_system = message.role == chat::Role::kDeveloper && !rules.developer_role;
-    if (rules.known_fields_only && !message.plain) {
+    // Of another provider's API (responses_items.cpp), in a run that has turned to this one.
+    bool const foreign = message.role == chat::Role::kAssistant && !message.plain &&
+                         message.json.find(R"("reasoning_items")") != std::string_view::npos;
+    if ((rules.known_fields_only || foreign) && !message.plain) {
         append_known_members(out, message, as_system, slicer);
     } else if (as_system && !message.role_json.empty()) {
         std::size_t const at = static_cast<std::size_t>(message.role_json.data() - message.json.data());

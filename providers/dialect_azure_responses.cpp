@@ -23,6 +23,7 @@ struct ResponsesModel final : PreparedModel {
     std::string head;                // `"model":…,"store":false` and `"instructions":…`, members without the brace
     core::Result<std::string> tools; // elements; the error of a tool that cannot be sent shows at the first request
     std::vector<DefaultSetting> defaults;
+    bool reasons = false;
 };
 
 class AzureResponsesDialect final : public Dialect {
@@ -37,6 +38,8 @@ public:
         head.raw("store", "false");
         if (!spec.system_prompt.empty()) head.text("instructions", spec.system_prompt);
         prepared->defaults = default_settings(spec.settings);
+        prepared->reasons = is_reasoning_model(spec.model) || spec.settings.contains("reasoning_effort") ||
+                            spec.settings.contains("reasoning");
         return prepared;
     }
 
@@ -86,7 +89,8 @@ core::Result<EncodedRequest> AzureResponsesDialect::encode(PreparedModel const& 
         }
     }
     auto rest = ObjectText::continued(request.body);
-    auto const settings = write_responses_settings(rest, prepared.defaults, turn.settings, has_tools);
+    auto const settings = write_responses_settings(rest, prepared.defaults, turn.settings, has_tools,
+                                                   turn.keep_reasoning && prepared.reasons);
     if (!settings) return settings.error();
     rest.close();
     return request;

@@ -26,6 +26,7 @@ private:
     }
     core::Result<> add_message(chat::Message const& message, std::string const& param);
     core::Result<> add_assistant(chat::Message const& message, JsonMembers const& members, std::string const& param);
+    core::Result<> add_reasoning(std::string_view items);
     core::Result<> add_tool_calls(std::string_view tool_calls, std::string const& param);
     void add_call(std::string_view id_body, JsonMembers const& function);
     core::Result<> add_output(std::string_view id_body, std::string_view content, std::string const& param);
@@ -76,6 +77,8 @@ core::Result<> InputWriter::add_message(chat::Message const& message, std::strin
 
 core::Result<> InputWriter::add_assistant(chat::Message const& message, JsonMembers const& members,
                                           std::string const& param) {
+    auto const reasoning = add_reasoning(find_member(members, "reasoning_items"));
+    if (!reasoning) return reasoning.error();
     std::string_view const refusal = find_member(members, "refusal");
     if (!is_empty_json(message.content)) {
         auto const added = add_message(message, param);
@@ -92,6 +95,20 @@ core::Result<> InputWriter::add_assistant(chat::Message const& message, JsonMemb
         if (!function) return function.error();
         legacy_id_ = fmt::format("call_function_{}", legacy_calls_++);
         add_call(legacy_id_, *function);
+    }
+    return {};
+}
+
+/// What the decoder said as `reasoning_items` of that message; anything else is passed over.
+core::Result<> InputWriter::add_reasoning(std::string_view items) {
+    if (!is_array(items)) return {};
+    auto const elements = slicer_.elements(items);
+    if (!elements) return elements.error();
+    for (std::string_view const json : *elements) {
+        auto const members = slicer_.members(json);
+        if (!members || string_body(find_member(*members, "type")) != "reasoning") continue;
+        separate();
+        out_ += json;
     }
     return {};
 }

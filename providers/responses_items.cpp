@@ -97,6 +97,7 @@ core::Result<> ResponseItems::read_item(Item& item, std::string_view json, bool 
     } else if (complete && type == "reasoning") {
         auto const summary = read_thoughts(item.summary_part, find_member(*members, "summary"), events);
         if (!summary) return summary.error();
+        say_reasoning_item(*members, events);
         return read_thoughts(item.thought_part, find_member(*members, "content"), events);
     }
     return {};
@@ -120,6 +121,23 @@ core::Result<> ResponseItems::read_content(Item& item, std::string_view content,
     }
     item.annotated = true;
     return {};
+}
+
+/// What the model wants back before its calls: only there when it was asked for. What is not valid is left out.
+void ResponseItems::say_reasoning_item(JsonMembers const& item, Events& events) {
+    std::string_view const encrypted = find_member(item, "encrypted_content");
+    if (!is_string(encrypted)) return;
+    std::string json = "[";
+    ObjectText object(json);
+    object.text("type", "reasoning");
+    if (auto const id = find_member(item, "id"); is_string(id)) object.raw("id", id);
+    auto const summary = find_member(item, "summary");
+    object.raw("summary", is_array(summary) ? summary : std::string_view("[]"));
+    object.raw("encrypted_content", encrypted);
+    object.close();
+    json += ']';
+    if (!core::check_json(json, kPassedDepthMax)) return;
+    events.emplace_back(chat::DeltaField{"reasoning_items", kept_.keep(std::move(json))});
 }
 
 core::Result<> ResponseItems::read_thoughts(std::int64_t& part, std::string_view list, Events& events) {

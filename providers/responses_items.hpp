@@ -43,6 +43,7 @@ private:
     core::Result<> read_item(Item& item, std::string_view json, bool complete, Events& events);
     core::Result<> read_content(Item& item, std::string_view content, Events& events);
     core::Result<> read_thoughts(std::int64_t& part, std::string_view list, Events& events);
+    void say_reasoning_item(JsonMembers const& item, Events& events);
     void say_text(Item& item, std::int64_t part, std::string_view text, std::string_view logprobs, Events& events);
     void say_refusal(Item& item, std::int64_t part, std::string_view text, Events& events);
     void say_thought(std::int64_t& last, std::int64_t part, std::string_view text, Events& events);

@@ -74,7 +74,7 @@ std::optional<core::Error> refusal(std::string_view name, std::string_view json)
 
 class SettingsReader {
 public:
-    explicit SettingsReader(bool has_tools) : has_tools_(has_tools) {}
+    SettingsReader(bool has_tools, bool keep_reasoning) : has_tools_(has_tools), keep_reasoning_(keep_reasoning) {}
 
     core::Result<> add(std::string_view name, std::string_view json);
     void write(ObjectText& request) const;
@@ -84,6 +84,7 @@ private:
     core::Result<> add_response_format(std::string_view json);
 
     bool const has_tools_;
+    bool const keep_reasoning_;
     JsonSlicer slicer_;
     std::vector<Named> passed_;
     std::vector<Named> reasoning_;
@@ -165,20 +166,26 @@ void SettingsReader::write(ObjectText& request) const {
     }
     write_named(request, "reasoning", reasoning_);
     write_named(request, "text", text_);
-    if (logprobs_ || !include_.empty()) {
-        std::string& include = request.name("include");
-        include += '[';
-        include += include_;
-        if (logprobs_) include.append(include_.empty() ? "" : ",").append(R"("message.output_text.logprobs")");
-        include += ']';
-    }
+    constexpr std::string_view kReasoning = R"("reasoning.encrypted_content")";
+    bool const add_reasoning = keep_reasoning_ && include_.find(kReasoning) == std::string_view::npos;
+    if (!logprobs_ && !add_reasoning && include_.empty()) return;
+    std::string list(include_);
+    if (logprobs_) list.append(list.empty() ? "" : ",").append(R"("message.output_text.logprobs")");
+    if (add_reasoning) list.append(list.empty() ? "" : ",").append(kReasoning);
+    request.name("include").append("[").append(list).append("]");
 }
 
 } // namespace
 
+bool is_reasoning_model(std::string_view name) noexcept {
+    if (name.find("chat") != std::string_view::npos) return false; // gpt-5-chat does not
+    bool const is_o = name.size() >= 2 && name[0] == 'o' && name[1] >= '1' && name[1] <= '9';
+    return is_o || name.starts_with("gpt-5") || name.starts_with("gpt5") || name.starts_with("codex");
+}
+
 core::Result<> write_responses_settings(ObjectText& request, std::span<DefaultSetting const> defaults,
-                                        std::span<chat::Setting const> settings, bool has_tools) {
-    SettingsReader reader(has_tools);
+                                        std::span<chat::Setting const> settings, bool has_tools, bool keep_reasoning) {
+    SettingsReader reader(has_tools, keep_reasoning);
     for (auto const& setting : merge_settings(defaults, settings)) {
         auto const added = reader.add(setting.name, setting.json);
         if (!added) return added.error();

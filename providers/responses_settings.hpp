@@ -16,9 +16,12 @@ namespace parley::providers {
 /// Writes everything but model, instructions, input, tools and stream. What the API does not know and only steers
 /// sampling or speed (seed, penalties, prediction) is left out, as are unknown fields, which Azure would answer with
 /// 400; what would change the meaning of the answer (n > 1, stop, logit_bias, audio) is refused.
-/// Errors: kUnsupportedValue with `param`.
+/// `keep_reasoning`: the encrypted form of it is asked for. Errors: kUnsupportedValue with `param`.
 core::Result<> write_responses_settings(ObjectText& request, std::span<DefaultSetting const> defaults,
-                                        std::span<chat::Setting const> settings, bool has_tools);
+                                        std::span<chat::Setting const> settings, bool has_tools, bool keep_reasoning);
+
+/// Whether a model of that name reasons, as far as OpenAI's names tell: others refuse to be asked for their reasoning.
+bool is_reasoning_model(std::string_view name) noexcept;
 
 /// Chat tools `[{type, function: {…}}]` as `{type, name, …},{…}`: the elements of the array only. `strict` is written
 /// always, because its default is true here and false in chat. Errors: kUnsupportedValue with `param` tools[i].type.

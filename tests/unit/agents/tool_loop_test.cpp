@@ -461,6 +461,17 @@ TEST_F(ToolLoopTest, ReasoningGoesBackToTheModel) {
                 HasSubstr(R"("reasoning_details":[{"type":"reasoning.text","text":"hm","index":0,"signature":"s"}])"));
 }
 
+TEST_F(ToolLoopTest, EncryptedReasoningIsForTheProviderOnly) {
+    auto const* const item = R"([{"type":"reasoning","id":"r","summary":[],"encrypted_content":"e"}])";
+    testing::Step const thought = Events{chat::DeltaField{"reasoning_items", item}};
+    auto const model = add({{thought, call(0, "a", "fs__read"), calls_end()}, {text("x"), end()}});
+    auto fields = 0;
+    on_event_ = [&](chat::RunEvent const& event) { fields += std::holds_alternative<chat::DeltaField>(event); };
+    run();
+    EXPECT_EQ(fields, 0);
+    EXPECT_THAT(model->asked()[1].messages[1], HasSubstr(std::string(R"("reasoning_items":)") + item));
+}
+
 TEST_F(ToolLoopTest, AHostThatIsShutDownEndsTheRun) {
     FakeToolHost::Answer gone;
     gone.error = failure(Errc::kCancelled);

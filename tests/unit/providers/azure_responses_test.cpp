@@ -60,6 +60,47 @@ TEST(ResponsesDecoder, RepairsBytesThatAreNoUtf8) {
     }
 }
 
+std::string encoded(chat::Turn const& turn, std::string const& model) {
+    auto const dialect = make_azure_responses_dialect("", true);
+    ModelSpec spec;
+    spec.model = model;
+    auto const prepared = dialect->prepare(spec);
+    auto const request = dialect->encode(*prepared, turn);
+    EXPECT_TRUE(request.has_value());
+    return request ? request->body : std::string();
+}
+
+TEST(ResponsesReasoning, IsAskedForAndSaidWhereItIsToBeSentBack) {
+    chat::Turn turn;
+    EXPECT_EQ(encoded(turn, "gpt-5").find("encrypted_content"), std::string::npos);
+    turn.keep_reasoning = true;
+    EXPECT_NE(encoded(turn, "gpt-5").find(R"("include":["reasoning.encrypted_content"])"), std::string::npos);
+    EXPECT_EQ(encoded(turn, "gpt-4o").find("encrypted_content"), std::string::npos); // would refuse it
+    EXPECT_EQ(encoded(turn, "gpt-5-chat").find("encrypted_content"), std::string::npos);
+
+    std::string const item = R"({"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"abc","status":null})";
+    std::string const body =
+        R"(data: {"type":"response.output_item.done","output_index":0,"item":)" + item + "}\n\n" + completed();
+    auto const read = decode(body, body.size());
+    ASSERT_TRUE(read.errors.empty());
+    EXPECT_NE(boost::json::serialize(read.events).find("rs_1"), std::string::npos);
+}
+
+TEST(ResponsesReasoning, GoesBackBeforeTheCallsThatCameOfIt) {
+    chat::Message message;
+    message.role = chat::Role::kAssistant;
+    message.json =
+        R"({"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}],"reasoning_items":[{"type":"reasoning","id":"rs_1","encrypted_content":"abc"},{"type":"message"}]})";
+    chat::Turn turn;
+    turn.messages = {&message, 1};
+    auto const body = encoded(turn, "gpt-5");
+    EXPECT_NE(
+        body.find(
+            R"("input":[{"type":"reasoning","id":"rs_1","encrypted_content":"abc"},{"type":"function_call","call_id":"c")"),
+        std::string::npos)
+        << body;
+}
+
 TEST(ResponsesDecoder, ReadsDataOverSeveralLinesAndCarriageReturns) {
     std::string const body =
         "data: {\"type\":\"response.output_text.delta\",\rdata: \"output_index\":0,\"delta\":\"x\"}\r\r" + completed();
