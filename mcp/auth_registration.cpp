@@ -175,7 +175,7 @@ core::Result<Registration::Registered> Registration::read_registration(OAuthAnsw
     out.client.secret = core::Secret(text("client_secret"));
     out.client.registered = true;
     auto const given = text("token_endpoint_auth_method");
-    out.client.method = given.empty() ? std::move(method) : given;
+    out.client.method = given.empty() ? method : given;
     auto const known = out.client.method == "none" || out.client.method == "client_secret_basic" ||
                        out.client.method == "client_secret_post";
     if (!known || !is_header_safe(out.client.id)) {

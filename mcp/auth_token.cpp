@@ -19,7 +19,7 @@ using core::Errc;
 using core::make_error;
 
 constexpr std::chrono::seconds kAssertionLifetime{300};
-constexpr std::int64_t kLifetimeMax_s = 365LL * 24 * 3600;
+constexpr std::int64_t kLifetimeMaxSeconds = 365LL * 24 * 3600;
 
 std::string text_of(json::object const& object, std::string_view key) {
     auto const* const value = object.if_contains(key);
@@ -145,7 +145,7 @@ core::Result<TokenAnswer> TokenEndpoint::read(OAuthAnswer const& answer, TokenRe
     out.token.scopes = scopes.empty() ? request.scopes : parse_scopes(scopes);
     out.token.got = now_();
     auto const lifetime = lifetime_of(object);
-    if (lifetime > 0) out.token.expires = out.token.got + std::chrono::seconds(std::min(lifetime, kLifetimeMax_s));
+    if (lifetime > 0) out.token.expires = out.token.got + std::chrono::seconds(std::min(lifetime, kLifetimeMaxSeconds));
     return out;
 }
 
