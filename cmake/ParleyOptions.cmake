@@ -13,7 +13,8 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG -D_FORTIFY_SOURCE=2 -D_GLIBCXX_ASSERTI
 
 find_program(PARLEY_CCACHE ccache)
 if(PARLEY_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${PARLEY_CCACHE}")
+  # what ccache asks for before it caches a source with a precompiled header
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND};-E;env;CCACHE_SLOPPINESS=pch_defines,time_macros;${PARLEY_CCACHE}")
 endif()
 find_program(PARLEY_LLD NAMES ld.lld-19 ld.lld)
 if(PARLEY_LLD AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
@@ -60,4 +61,5 @@ function(parley_room name)
   foreach(room ${ROOM_ROOMS})
     target_link_libraries(parley_${name} PUBLIC parley_${room})
   endforeach()
+  parley_use_precompiled(parley_${name} parley_precompiled)
 endfunction()
