@@ -30,7 +30,6 @@ core::Task<bool> ModelCall::next(chat::Turn const& turn, std::vector<chat::RunEv
 
 core::Task<bool> ModelCall::attempt(chat::Turn const& turn, std::vector<chat::RunEvent>& events, RoundFilter* filter) {
     if (!stream_) {
-        ++attempts_;
         auto const& candidate = agent_.candidates[candidate_];
         auto const& asked = filter ? filter->turn_for(candidate) : turn;
         auto started = co_await candidate.provider->start(session_, context_, *candidate.model, asked);

@@ -54,7 +54,8 @@ public:
     chat::Usage const& usage() const noexcept { return usage_; }              // of all calls
     std::int64_t last_prompt_tokens() const noexcept { return last_prompt_; } // of the last call that told
     Candidate const& answered_by() const noexcept { return agent_.candidates[candidate_]; }
-    std::size_t attempts() const noexcept { return attempts_; }
+    /// How many candidates it took, over all calls: 1 = the first one answered each time.
+    std::size_t attempts() const noexcept { return overcome_.size() + 1; }
     std::vector<core::Error> const& overcome() const noexcept { return overcome_; }
 
 private:
@@ -66,7 +67,6 @@ private:
     Agent const& agent_;
     std::unique_ptr<providers::ModelStream> stream_;
     std::size_t candidate_ = 0;
-    std::size_t attempts_ = 0;
     bool reached_client_ = false;
     std::string model_; // of the last ModelReport, kept until there is something to show with it
     std::string system_fingerprint_;

@@ -39,11 +39,6 @@ core::Task<std::optional<ResourceMetadata>> Discovery::resource(core::Context co
         if (!answer->found) continue;
         auto metadata = parse_resource_metadata(answer->body);
         if (!metadata) co_return metadata.error();
-        if (!covers(metadata->resource, server_url)) {
-            co_return make_error(Errc::kUpstreamAuth, "MCP server '" + spec_->label +
-                                                          "' wants tokens for another resource than itself, which is "
-                                                          "refused.");
-        }
         co_return std::optional(std::move(*metadata));
     }
     if (told) {
@@ -118,6 +113,11 @@ core::Task<Discovered> Discovery::run(core::Context const& context, Challenge co
     if (!issuer) co_return issuer.error();
     auto metadata = co_await server(context, *issuer, NamedBy::kServer);
     if (!metadata) co_return metadata.error();
+    if (!covers((*resource_metadata)->resource, spec_->url.reveal())) {
+        co_return make_error(Errc::kUpstreamAuth, "MCP server '" + spec_->label +
+                                                      "' wants tokens for another resource than itself, which is "
+                                                      "refused.");
+    }
     auto out = Discovered{std::move(**resource_metadata), std::move(*metadata)};
     co_return std::move(out);
 }

@@ -52,7 +52,7 @@ core::Task<std::shared_ptr<ToolList const>> Server::list(core::Context const& co
         if (!session) co_return session.error();
         if (seat.listing) continue;
         seat.listing = true;
-        auto const current = *session;
+        auto const& current = *session;
         seat.list_until = steady_clock::now() + spec_->tools_ttl; // a change that is told from now on counts
         auto listed = co_await read_list(context, caller, seat, *current);
         seat.listing = false;
@@ -150,7 +150,7 @@ std::shared_ptr<ToolList const> Server::checked(Seat& seat, std::vector<ListedTo
 core::Task<std::vector<ListedTool>> Server::list_anew(core::Context const& context, Caller const& caller, Seat& seat) {
     auto session = co_await this->session(context, caller, seat);
     if (!session) co_return session.error();
-    auto const current = *session;
+    auto const& current = *session;
     auto listed = co_await read_list(context, caller, seat, *current);
     co_return listed;
 }

@@ -155,6 +155,8 @@ private:
         auto text = "The program " + net::describe_exit(status) + ".";
         auto const last = last_error_line();
         if (!last.empty()) text += " Its last words: " + last;
+        for (auto const& message : outbox_) // before all others are told: these may be asked again
+            if (message.id) inbox_.on_failed(*message.id, not_sent(text));
         inbox_.on_lost(make_error(Errc::kUpstreamUnavailable, text));
     }
 

@@ -58,6 +58,7 @@ TEST_F(ToolLoopTest, RunsAToolAndTellsTheModelWhatCameOfIt) {
     EXPECT_THAT(model->asked()[0].tools, HasSubstr(R"("name":"fs__write")"));
     EXPECT_EQ(model->asked()[1].tools, model->asked()[0].tools);
     EXPECT_TRUE(outcome.tools_ran);
+    EXPECT_EQ(outcome.attempts, 1U) << "a further round is no fallback";
     EXPECT_THAT(outcome.audit, ElementsAre("fs/read ok"));
 }
 
