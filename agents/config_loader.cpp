@@ -58,6 +58,7 @@ public:
         load_agents(defaults);
         load_mcp();
         check_server_labels();
+        check_sampling_agents();
         config_.providers = std::move(providers_).release();
         if (result_.faults.empty()) result_.config = std::move(config_);
         return std::move(result_);
@@ -193,6 +194,22 @@ private:
                 result_.warnings.push_back("agent " + in_quotes(agent.agent_id) + ": no MCP server " +
                                            in_quotes(label) + " is configured" + (hint.empty() ? "" : "; " + hint));
             }
+        }
+    }
+
+    // A server is worth having without it.
+    void check_sampling_agents() {
+        std::vector<std::string_view> ids;
+        ids.reserve(config_.agents.size());
+        for (auto const& agent : config_.agents)
+            ids.push_back(agent.agent_id);
+        for (auto& server : config_.mcp_servers) {
+            if (server.sampling.empty() || std::find(ids.begin(), ids.end(), server.sampling) != ids.end()) continue;
+            auto const hint = did_you_mean(server.sampling, ids);
+            result_.warnings.push_back("MCP server " + in_quotes(server.label) + ": no agent " +
+                                       in_quotes(server.sampling) + " is there to answer its sampling requests" +
+                                       (hint.empty() ? "" : "; " + hint));
+            server.sampling.clear();
         }
     }
 

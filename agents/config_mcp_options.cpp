@@ -18,7 +18,8 @@ using mcp::Era;
 using mcp::PinPolicy;
 using Grant = mcp::OAuthOptions::Grant;
 
-constexpr std::array<std::string_view, 22> kOptionKeys{"era",
+constexpr std::array<std::string_view, 23> kOptionKeys{"era",
+                                                       "sampling",
                                                        "eager",
                                                        "shared",
                                                        "connect_timeout_ms",
@@ -251,6 +252,7 @@ void read_mcp_options(ObjectReader const& reader, McpServerConfig& server, FileR
     server.shared = reader.boolean("shared").value_or(server.shared);
     server.pins = reader.choice<PinPolicy>("pins", kPins).value_or(server.pins);
     server.elicitation = reader.choice<Elicitation>("elicitation", kElicitations).value_or(server.elicitation);
+    if (auto agent = reader.text_not_empty("sampling")) server.sampling = std::move(*agent);
     read_timeouts(reader, server);
     if (auto const bytes = reader.integer("result_bytes_max", kResultBytesMin, kResultBytesMax))
         server.result_bytes_max = static_cast<std::size_t>(*bytes);

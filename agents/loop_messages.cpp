@@ -142,6 +142,15 @@ LoopMessage assistant_message(std::string_view text_body, std::span<MessageCall 
     return message;
 }
 
+LoopMessage plain_message(chat::Role role, std::string_view content_json) {
+    auto message = begun(role);
+    open_content(message);
+    message.json += content_json;
+    close_content(message);
+    message.json += '}';
+    return message;
+}
+
 LoopMessage tool_message(std::string_view id_body, std::string_view text) {
     auto message = begun(chat::Role::kTool);
     message.json += R"("tool_call_id":)";

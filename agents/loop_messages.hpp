@@ -37,6 +37,9 @@ LoopMessage assistant_message(std::string_view text_body, std::span<MessageCall 
                               std::string_view reasoning_body, std::span<std::string const> reasoning_details,
                               std::span<std::string const> reasoning_items);
 
+/// A message of nothing but a content, which is JSON: a string, or an array of parts.
+LoopMessage plain_message(chat::Role role, std::string_view content_json);
+
 /// `text` is plain UTF-8, `id_body` a JSON string body.
 LoopMessage tool_message(std::string_view id_body, std::string_view text);
 

@@ -15,6 +15,7 @@ Host::Host(HostOptions options, boost::asio::thread_pool& resolver_pool)
     : loop_(options.log),
       http_(loop_, resolver_pool),
       approver_(std::move(options.approver)),
+      sampler_(options.make_sampler ? options.make_sampler(loop_) : nullptr),
       pins_(std::move(options.pins_path)),
       tasks_(loop_),
       tidy_timer_(loop_, Tidy{this}) {
@@ -46,7 +47,8 @@ core::Awaitable<void> Host::close_one(std::shared_ptr<Server> server) {
 Server& Host::server(std::shared_ptr<ServerSpec const> const& spec) {
     auto& server = servers_[spec.get()];
     if (!server)
-        server = std::make_shared<Server>(TransportParts{loop_, http_, approver_}, spec, pins_, loop_.metrics());
+        server = std::make_shared<Server>(TransportParts{loop_, http_, approver_, sampler_.get()}, spec, pins_,
+                                          loop_.metrics());
     return *server;
 }
 

@@ -6,6 +6,7 @@
 
 #include <boost/asio/thread_pool.hpp>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -16,6 +17,7 @@
 #include "core/log.hpp"
 #include "core/metrics.hpp"
 #include "mcp/pins.hpp"
+#include "mcp/sampler.hpp"
 #include "mcp/server.hpp"
 #include "mcp/tool_host.hpp"
 #include "net/http_client.hpp"
@@ -27,6 +29,8 @@ struct HostOptions {
     core::LogOptions log = {};
     std::string pins_path = {}; // empty = pins are forgotten with the process
     Approver approver = {};
+    /// Makes what answers the servers' questions to a model; it is used on that loop only. Empty = they are declined.
+    std::function<std::unique_ptr<Sampler>(net::Loop&)> make_sampler = {};
 };
 
 class Host {
@@ -78,6 +82,7 @@ private:
     net::Loop loop_;
     net::HttpClient http_;
     Approver approver_;
+    std::unique_ptr<Sampler> sampler_;
     Pins pins_;
     std::map<ServerSpec const*, std::shared_ptr<Server>> servers_;
     std::vector<std::shared_ptr<ServerSpec const>> in_use_;

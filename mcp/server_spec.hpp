@@ -90,6 +90,7 @@ struct ServerSpec {
     std::size_t result_bytes_max = 100 * 1024;           // of text for the model: head 70 %, tail 30 %
     PinPolicy pins = PinPolicy::kWarn;
     Elicitation elicitation = Elicitation::kDecline;
+    std::string sampling = {};           // the agent that answers what the server asks of a model; empty = declined
     std::vector<std::string> roots = {}; // file:// URIs; empty = the capability is not offered
     bool protocol_fixture = false;       // conformance runs: every capability is offered, sampling answers a stub
 

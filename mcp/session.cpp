@@ -90,7 +90,13 @@ core::Task<Reply> Session::request(core::Context const& context, Caller const& c
                 if (!input) continue;
                 static json::object const none;
                 auto const* const params = object_in(*input, "params");
-                auto answer = answer_to(text_in(*input, "method"), params ? *params : none);
+                auto const method = text_in(*input, "method");
+                auto answer = core::Result<json::object>(json::object{});
+                if (is_sampling(method)) {
+                    answer = co_await sample(context, params ? *params : none);
+                } else {
+                    answer = answer_to(method, params ? *params : none);
+                }
                 if (!answer) co_return answer.error();
                 responses[member.key()] = std::move(*answer);
             }

@@ -83,6 +83,10 @@ private:
     void take(Message message);
     void take_notification(Message const& message);
     void answer(Message const& message);
+    void send_answer(boost::json::value const& id, core::Result<boost::json::object> const& result);
+    core::Awaitable<void> answer_sampling(Message message);
+    core::Task<boost::json::object> sample(core::Context const& context, boost::json::object params);
+    bool is_sampling(std::string_view method) const noexcept;
     core::Result<boost::json::object> answer_to(std::string_view method, boost::json::object const& params) const;
     boost::json::object capabilities() const;
     boost::json::object client_meta() const;
@@ -109,6 +113,7 @@ private:
     boost::json::object capabilities_; // the server's
     std::optional<core::Error> lost_;
     std::int64_t next_id_ = 1;
+    int sampling_ = 0; // under way
     std::map<std::int64_t, Pending*> pending_;
     core::Cancellation life_;
     Caller starter_; // whose headers go with what belongs to no call

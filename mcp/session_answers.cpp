@@ -25,6 +25,8 @@ json::object form_defaults(json::object const& params) {
     return content;
 }
 
+constexpr int kSamplingMax = 8; // under way for one session: each costs the operator money
+
 json::object declined() {
     return {{"action", "decline"}};
 }
@@ -37,6 +39,7 @@ json::object Session::capabilities() const {
     if (spec_->elicitation == Elicitation::kDefaults) {
         out["elicitation"] = json::object{{"form", json::object{{"applyDefaults", true}}}};
     }
+    if (is_sampling("sampling/createMessage")) out["sampling"] = json::object{};
     if (spec_->protocol_fixture) {
         out["roots"] = json::object{};
         out["sampling"] = json::object{};
@@ -73,11 +76,55 @@ core::Result<json::object> Session::answer_to(std::string_view method, json::obj
                                                                "', which is not offered to servers here.");
 }
 
+bool Session::is_sampling(std::string_view method) const noexcept {
+    return method == "sampling/createMessage" && parts_.sampler != nullptr && !spec_->sampling.empty();
+}
+
+core::Task<json::object> Session::sample(core::Context const& context, json::object params) {
+    if (sampling_ >= kSamplingMax)
+        co_return core::make_error(core::Errc::kInvalidValue, "Too many sampling requests are under way.");
+    ++sampling_;
+    auto result = co_await parts_.sampler->create_message(context, *spec_, std::move(params));
+    --sampling_;
+    if (!result) {
+        parts_.loop.log()
+            .warn("mcp_sampling_failed")
+            .add("server", spec_->label)
+            .add("agent", spec_->sampling)
+            .add("reason", result.error().message);
+        auto const code = result.error().code;
+        auto const told = code == core::Errc::kInvalidValue || code == core::Errc::kCancelled;
+        if (!told) co_return core::make_error(core::Errc::kUpstreamFailed, "The model could not be asked.");
+    }
+    co_return result;
+}
+
 void Session::answer(Message const& message) {
-    auto const result = answer_to(message.method, message.params);
-    channel_->send({result ? make_response(message.id, *result)
-                           : make_error_response(message.id, kMethodNotFound, "Not offered by this client."),
-                    std::nullopt, caller_headers(*spec_, starter_)});
+    if (is_sampling(message.method)) {
+        tasks_.spawn(answer_sampling(message));
+    } else {
+        send_answer(message.id, answer_to(message.method, message.params));
+    }
+}
+
+core::Awaitable<void> Session::answer_sampling(Message message) {
+    core::Context const context{life_, std::chrono::steady_clock::now() + spec_->call_timeout};
+    auto const result = co_await sample(context, std::move(message.params));
+    if (!lost_) send_answer(message.id, result);
+}
+
+void Session::send_answer(json::value const& id, core::Result<json::object> const& result) {
+    auto text = std::string();
+    if (result) {
+        text = make_response(id, *result);
+    } else if (result.error().code == core::Errc::kUpstreamRejected) {
+        text = make_error_response(id, kMethodNotFound, "Not offered by this client.");
+    } else if (result.error().code == core::Errc::kInvalidValue) {
+        text = make_error_response(id, kInvalidParams, result.error().message);
+    } else {
+        text = make_error_response(id, kInternalError, result.error().message);
+    }
+    channel_->send({std::move(text), std::nullopt, caller_headers(*spec_, starter_)});
 }
 
 } // namespace parley::mcp

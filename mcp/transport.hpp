@@ -12,6 +12,7 @@
 #include "core/context.hpp"
 #include "core/task.hpp"
 #include "mcp/auth.hpp"
+#include "mcp/sampler.hpp"
 #include "mcp/server_spec.hpp"
 #include "net/http_client.hpp"
 #include "net/loop.hpp"
@@ -68,7 +69,8 @@ public:
 struct TransportParts {
     net::Loop& loop;
     net::HttpClient& http;
-    Approver approver = {}; // for OAuth; empty = nobody can approve
+    Approver approver = {};     // for OAuth; empty = nobody can approve
+    Sampler* sampler = nullptr; // null: no server is offered a model
 };
 
 std::unique_ptr<Channel> make_stdio_channel(TransportParts const& parts, std::shared_ptr<ServerSpec const> spec,

@@ -15,6 +15,7 @@
 
 #include <sys/resource.h>
 
+#include "agents/model_sampler.hpp"
 #include "mcp/host.hpp"
 #include "net/loop.hpp"
 #include "net/tls.hpp"
@@ -60,6 +61,31 @@ void log_tool_call(core::Log& log, agents::ToolCallRecord const& record) {
         .add("duration_ms", record.duration_ms)
         .add("outcome", record.outcome);
 }
+
+// What answers tool servers that ask for a model, with connections of its own on their loop.
+class HostSampler final : public mcp::Sampler {
+public:
+    HostSampler(net::Loop& loop, boost::asio::thread_pool& pool, std::shared_ptr<agents::Catalogue const> catalogue)
+        : session_(loop, pool), sampler_(session_, std::move(catalogue), [&loop](auto const& record) {
+              loop.log()
+                  .info("mcp_sampling")
+                  .add("server", record.server)
+                  .add("agent", record.agent_id)
+                  .add("prompt_tokens", record.usage.prompt_tokens)
+                  .add("completion_tokens", record.usage.completion_tokens);
+          }) {}
+
+    void use(std::shared_ptr<agents::Catalogue const> const& catalogue) { sampler_.use(catalogue); }
+
+    core::Task<boost::json::object> create_message(core::Context const& context, mcp::ServerSpec const& spec,
+                                                   boost::json::object params) override {
+        return sampler_.create_message(context, spec, std::move(params));
+    }
+
+private:
+    providers::Session session_;
+    agents::ModelSampler sampler_;
+};
 
 // Everything that one core has.
 struct LoopRunner {
@@ -130,8 +156,13 @@ public:
             std::min(limits.connections_max, (descriptors - kReservedDescriptors) / 2 / settings_.threads);
         auto log = settings_.log;
         log.buffered = true;
-        mcp_host_ =
-            std::make_unique<mcp::Host>(mcp::HostOptions{log, settings_.data_dir + "/mcp_pins.json"}, resolver_pool_);
+        auto make_sampler = [this](net::Loop& loop) {
+            auto sampler = std::make_unique<HostSampler>(loop, resolver_pool_, reloader_.catalogue());
+            sampler_ = sampler.get();
+            return sampler;
+        };
+        mcp_host_ = std::make_unique<mcp::Host>(
+            mcp::HostOptions{log, settings_.data_dir + "/mcp_pins.json", {}, std::move(make_sampler)}, resolver_pool_);
         mcp_host_->use(usable_servers(*reloader_.catalogue()));
         for (unsigned i = 0; i < settings_.threads; ++i) {
             loops_.push_back(std::make_unique<LoopRunner>(log, resolver_pool_, shared_, reloader_.catalogue(), limits,
@@ -200,6 +231,12 @@ public:
             .add("files", manifest_hashes(catalogue(), kShownDigits));
     }
 
+    // What a reload says in the same words.
+    void warn(std::vector<std::string> const& warnings) {
+        for (auto const& warning : warnings)
+            log_.warn("config").add("warning", warning);
+    }
+
     std::uint16_t port() const noexcept { return port_; }
     agents::Catalogue const& catalogue() const noexcept { return *reloader_.catalogue(); }
 
@@ -221,6 +258,7 @@ private:
 
     void use(std::shared_ptr<agents::Catalogue const> const& fresh) {
         mcp_host_->use(usable_servers(*fresh));
+        mcp_host_->loop().post([sampler = sampler_, fresh] { sampler->use(fresh); });
         for (auto& runner : loops_) {
             auto& one = *runner;
             one.loop.post([&one, fresh] { one.gateway.use(fresh); });
@@ -301,6 +339,7 @@ private:
     GatewayShared shared_;
     boost::asio::thread_pool resolver_pool_{2};
     std::unique_ptr<mcp::Host> mcp_host_; // the loops' faces refer to it
+    HostSampler* sampler_ = nullptr;      // owned by the host, used on its loop
     agents::ParkedCalls parked_calls_;
     std::vector<std::unique_ptr<LoopRunner>> loops_;
     boost::asio::signal_set signals_{control_};
@@ -327,8 +366,10 @@ core::Result<std::unique_ptr<App>> App::create(Settings settings, std::string do
     if (!environment) return environment.error();
     auto loaded = agents::load_config(config_sources(settings, *environment));
     if (!loaded.config) return refuse(fault_report(loaded.faults));
+    auto const warnings = std::move(loaded.warnings);
     auto catalogue = agents::Catalogue::build(std::move(*loaded.config), nullptr, std::time(nullptr));
     auto impl = std::make_unique<Impl>(std::move(settings), std::move(dotenv_path), std::move(catalogue));
+    impl->warn(warnings);
     auto const listening = impl->listen();
     if (!listening) return refuse("Parley " + listening.error().message + ".\n");
     return std::unique_ptr<App>(new App(std::move(impl)));

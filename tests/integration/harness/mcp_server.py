@@ -72,7 +72,7 @@ class Call:
     def __init__(self, server: Server, request: dict, send: Callable[[dict], None], headers: dict[str, str]) -> None:
         self.server, self.id, self.send, self.headers = server, request["id"], send, headers
         params = request["params"]
-        self.name, self.arguments = params["name"], params.get("arguments") or {}
+        self.params, self.name, self.arguments = params, params["name"], params.get("arguments") or {}
         self.token = (params.get("_meta") or {}).get("progressToken")
         self.cancelled = threading.Event()
 
@@ -256,6 +256,15 @@ def _noisy(call: Call) -> dict:
     return _text("said")
 
 
+def _ask_model(call: Call) -> dict:
+    """Modern era: wants an answer of a model before it can go on. Offered by a test that names it in `extra`."""
+    answers = call.params.get("inputResponses")
+    if answers is None:
+        asked = {"method": "sampling/createMessage", "params": call.arguments["request"]}
+        return _result(resultType="input_required", requestState="half way", inputRequests={"said": asked})
+    return _text(json.dumps([call.params.get("requestState"), answers["said"]]))
+
+
 BEHAVIOUR: dict[str, Callable[[Call], dict | None]] = {
     "echo": lambda call: _text(str(call.arguments.get("text"))),
     "add": lambda call: _text(str(call.arguments["a"] + call.arguments["b"])),
@@ -275,6 +284,7 @@ BEHAVIOUR: dict[str, Callable[[Call], dict | None]] = {
     ),
     "structured": lambda call: _text('{"sum":3}', structuredContent={"sum": 3}),
     "noisy": _noisy,
+    "ask_model": _ask_model,
 }
 
 
