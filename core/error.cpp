@@ -66,6 +66,8 @@ std::string_view code_name(Errc code) noexcept {
             return "upstream_error";
         case Errc::kAgentUnavailable:
             return "agent_unavailable";
+        case Errc::kStoreUnavailable:
+            return "store_unavailable";
         case Errc::kOverloaded:
             return "server_is_overloaded";
         case Errc::kDraining:

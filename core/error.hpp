@@ -44,6 +44,7 @@ enum class Errc : std::uint8_t {
     kUpstreamFailed,      // any other 5xx of a provider
     // We are at fault, or busy, or leaving.
     kAgentUnavailable, // configured, but a credential or a server it needs is missing
+    kStoreUnavailable, // the conversation store cannot be reached, is full or busy: nothing was changed for certain
     kOverloaded,       // a limit of our own (concurrency, queue) is reached
     kDraining,         // shutting down
     kDeadlineExceeded, // the run's own wall-clock limit

@@ -76,6 +76,7 @@ Shape shape_of(core::Error const& error) {
             if (error.upstream_status == 400 || error.upstream_status == 422) return {400, kInvalidRequest};
             return {502, kServer, false};
         case Errc::kUpstreamOverloaded:
+        case Errc::kStoreUnavailable:
         case Errc::kOverloaded:
         case Errc::kDraining:
             return {503, kUnavailable, {}, kShortPause};

@@ -56,6 +56,7 @@ bool is_in_our_words(Errc code) noexcept {
         case Errc::kUpstreamTls:
         case Errc::kUpstreamTruncated:
         case Errc::kAgentUnavailable:
+        case Errc::kStoreUnavailable:
         case Errc::kOverloaded:
         case Errc::kDraining:
         case Errc::kDeadlineExceeded:

@@ -182,6 +182,7 @@ std::string_view errc_name(core::Errc code) {
         PARLEY_NAME(kUpstreamRejected);
         PARLEY_NAME(kUpstreamFailed);
         PARLEY_NAME(kAgentUnavailable);
+        PARLEY_NAME(kStoreUnavailable);
         PARLEY_NAME(kOverloaded);
         PARLEY_NAME(kDraining);
         PARLEY_NAME(kDeadlineExceeded);

@@ -65,6 +65,7 @@ constexpr Row kRows[] = {
     {Errc::kUpstreamRejected, 502, "server_error", "upstream_rejected", "false", nullptr},
     {Errc::kUpstreamFailed, 502, "server_error", "upstream_error", nullptr, nullptr},
     {Errc::kAgentUnavailable, 503, "service_unavailable_error", "agent_unavailable", "false", nullptr},
+    {Errc::kStoreUnavailable, 503, "service_unavailable_error", "store_unavailable", nullptr, "1"},
     {Errc::kOverloaded, 503, "service_unavailable_error", "server_is_overloaded", nullptr, "1"},
     {Errc::kDraining, 503, "service_unavailable_error", "server_draining", nullptr, "1"},
     {Errc::kDeadlineExceeded, 504, "server_error", "deadline_exceeded", "false", nullptr},

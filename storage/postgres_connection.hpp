@@ -1,0 +1,63 @@
+// libpq behind plain functions: connecting and the schema, which block and belong on a pool thread, and the sending and
+// reading of pipelined statements, which do not.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/result.hpp"
+#include "core/secret.hpp"
+#include "storage/database.hpp"
+#include "storage/store.hpp"
+
+struct pg_conn;
+struct pg_result;
+
+namespace parley::storage {
+
+class PostgresConnection {
+public:
+    /// Blocks, for options.connect_timeout at most for each host. In pipeline mode and non-blocking afterwards; the
+    /// schema is up to date. Errors: kStoreUnavailable, kInvalidValue for a schema that is newer than this program;
+    /// the reason is in `detail`.
+    static core::Result<PostgresConnection> connect(PostgresOptions const& options);
+
+    /// "user@host:port/database", without what is secret. Errors: kInvalidValue for a DSN that is none.
+    static core::Result<std::string> describe(core::Secret const& dsn);
+
+    int descriptor() const noexcept;
+
+    /// Puts a statement, or the end of a transaction, into the pipeline. false = the connection is of no use any more.
+    bool send(Statement const& statement);
+    bool send_end();
+
+    enum class Flushed : std::uint8_t { kAll, kMore, kLost };
+    Flushed flush();
+
+    /// Takes in what has arrived. false = the connection is of no use any more.
+    bool receive();
+
+    /// What came for one statement, or the end of a transaction.
+    struct Answer {
+        bool is_end = false;
+        std::optional<Rows> rows = {}; // empty: `fault` says why, or an earlier one of the transaction does
+        std::optional<core::Error> fault = {};
+        bool is_conflict = false; // of transactions that ran side by side: worth doing again
+    };
+    /// nullopt = nothing more has arrived.
+    std::optional<Answer> next();
+
+    std::string reason() const;
+
+private:
+    struct Finish {
+        void operator()(pg_conn* connection) const noexcept;
+    };
+    explicit PostgresConnection(pg_conn* connection) : connection_(connection) {}
+    static Answer answer_of(pg_result const* result);
+
+    std::unique_ptr<pg_conn, Finish> connection_;
+};
+
+} // namespace parley::storage

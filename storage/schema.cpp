@@ -1,0 +1,60 @@
+#include "storage/schema.hpp"
+
+#include <array>
+#include <string>
+
+namespace parley::storage {
+namespace {
+
+// 1. Conversations. `tenant` leads every key, so that a distributed Postgres can spread the tables by it.
+//    conversations.id is a digest of tenant, principal and session: whoever has no right to a conversation does not
+//    have its key. A turn's id is a digest of its parent's id and its content (memory/); head is the turn that came
+//    last.
+constexpr Migration kConversations{.sqlite = R"sql(
+CREATE TABLE conversations (
+    tenant TEXT NOT NULL, principal TEXT NOT NULL, session TEXT NOT NULL,
+    id BLOB NOT NULL, head BLOB,
+    created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, expires_ms INTEGER,
+    PRIMARY KEY (tenant, principal, session)) WITHOUT ROWID;
+CREATE UNIQUE INDEX conversations_by_id ON conversations (tenant, id);
+CREATE INDEX conversations_by_expiry ON conversations (expires_ms) WHERE expires_ms IS NOT NULL;
+CREATE TABLE turns (
+    tenant TEXT NOT NULL, conversation BLOB NOT NULL, id BLOB NOT NULL,
+    parent BLOB, depth INTEGER NOT NULL, kind INTEGER NOT NULL, agent TEXT, messages TEXT NOT NULL,
+    idempotency_key TEXT, finish TEXT, model TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (tenant, conversation, id)) WITHOUT ROWID;
+CREATE INDEX turns_by_parent ON turns (tenant, conversation, parent);
+)sql",
+                                   .postgres = R"sql(
+CREATE TABLE conversations (
+    tenant TEXT NOT NULL, principal TEXT NOT NULL, session TEXT NOT NULL,
+    id BYTEA NOT NULL, head BYTEA,
+    created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL, expires_ms BIGINT,
+    PRIMARY KEY (tenant, principal, session));
+CREATE UNIQUE INDEX conversations_by_id ON conversations (tenant, id);
+CREATE INDEX conversations_by_expiry ON conversations (expires_ms) WHERE expires_ms IS NOT NULL;
+CREATE TABLE turns (
+    tenant TEXT NOT NULL, conversation BYTEA NOT NULL, id BYTEA NOT NULL,
+    parent BYTEA, depth BIGINT NOT NULL, kind BIGINT NOT NULL, agent TEXT, messages TEXT NOT NULL,
+    idempotency_key TEXT, finish TEXT, model TEXT, prompt_tokens BIGINT, completion_tokens BIGINT,
+    created_ms BIGINT NOT NULL,
+    PRIMARY KEY (tenant, conversation, id));
+CREATE INDEX turns_by_parent ON turns (tenant, conversation, parent);
+)sql"};
+
+constexpr std::array<Migration, 1> kMigrations{kConversations};
+
+} // namespace
+
+std::span<Migration const> migrations() noexcept {
+    return kMigrations;
+}
+
+std::string newer_schema(int found) {
+    return "its schema has version " + std::to_string(found) + ", and this program knows " +
+           std::to_string(kMigrations.size()) +
+           ": it was made by a newer Parley. Run that one, or name another database.";
+}
+
+} // namespace parley::storage

@@ -1,0 +1,23 @@
+// The tables, as a list of steps from nothing to now. A step is never changed once it is released; a new one is added.
+// Steps only add (expand), so that the version before may run beside the new one during a rolling restart.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace parley::storage {
+
+/// SQL scripts, several statements each.
+struct Migration {
+    std::string_view sqlite;
+    std::string_view postgres;
+};
+
+/// Step 1 first; the schema's version is how many of them were made.
+std::span<Migration const> migrations() noexcept;
+
+/// What is said about a schema that a newer program made.
+std::string newer_schema(int found);
+
+} // namespace parley::storage

@@ -1,0 +1,25 @@
+#include "storage/database.hpp"
+
+namespace parley::storage {
+namespace {
+
+std::string const kNothing;
+
+} // namespace
+
+std::int64_t integer(Value const& value) noexcept {
+    auto const* const number = std::get_if<std::int64_t>(&value);
+    return number ? *number : 0;
+}
+
+std::string const& text(Value const& value) noexcept {
+    auto const* const found = std::get_if<std::string>(&value);
+    return found ? *found : kNothing;
+}
+
+std::string const& bytes(Value const& value) noexcept {
+    auto const* const found = std::get_if<Blob>(&value);
+    return found ? found->bytes : kNothing;
+}
+
+} // namespace parley::storage

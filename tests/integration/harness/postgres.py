@@ -1,0 +1,162 @@
+"""A PostgreSQL of its own for a test run, and a PgBouncer before it: in a folder that goes away, on free ports.
+
+From Debian's packages. initdb refuses root, so as root they run as the user `postgres`, which the package makes.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+SLACK = 5 if os.environ.get("PARLEY_SLOW") else 1
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _program(name: str) -> str:
+    found = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}")) or [shutil.which(name)]
+    assert found[-1], f"no {name}: apt-get install postgresql"
+    return found[-1]
+
+
+def _user() -> str | None:
+    return "postgres" if os.geteuid() == 0 else None
+
+
+def wait_for_port(port: int, process: subprocess.Popen, log: Path) -> None:
+    end = time.monotonic() + 20 * SLACK
+    while time.monotonic() < end:
+        assert process.poll() is None, log.read_text()
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise AssertionError(f"no answer on port {port}: {log.read_text()}")
+
+
+class _Folder:
+    """Belongs to the user who runs the server."""
+
+    def __init__(self, name: str) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=f"parley-{name}-"))
+        self.path.chmod(0o755)
+        if _user():
+            entry = pwd.getpwnam(_user())
+            os.chown(self.path, entry.pw_uid, entry.pw_gid)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Postgres:
+    """max_connections etc. as `name=value` settings. Durable: fsync stays on, as in the real thing."""
+
+    def __init__(self, *settings: str) -> None:
+        self._folder = _Folder("postgres")
+        self.folder = self._folder.path
+        self.port = free_port()
+        self._settings = settings
+        self._process: subprocess.Popen | None = None
+        data = self.folder / "data"
+        subprocess.run(
+            [_program("initdb"), "-D", data, "-U", "parley", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"],
+            check=True, stdout=subprocess.DEVNULL, user=_user(), cwd="/",
+        )  # fmt: skip
+        self.start()
+
+    @property
+    def dsn(self) -> str:
+        return f"postgresql://parley@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        log = self.folder / "log"
+        arguments = [f"-c{setting}" for setting in ("shared_buffers=32MB", *self._settings)]
+        with log.open("ab") as to:
+            self._process = subprocess.Popen(
+                [_program("postgres"), "-D", self.folder / "data", "-p", str(self.port), "-k", self.folder,
+                 "-clisten_addresses=127.0.0.1", *arguments],
+                stdin=subprocess.DEVNULL, stdout=to, stderr=to, user=_user(), cwd="/",
+            )  # fmt: skip
+        end = time.monotonic() + 20 * SLACK
+        while self.sql("SELECT 1", check=False) != "1":
+            assert self._process.poll() is None and time.monotonic() < end, log.read_text()
+            time.sleep(0.02)
+
+    def sql(self, text: str, check: bool = True) -> str:
+        done = subprocess.run(
+            [_program("psql"), "-X", "-A", "-t", "-q", "-d", self.dsn, "-c", text],
+            capture_output=True, text=True, cwd="/",
+        )  # fmt: skip
+        assert done.returncode == 0 or not check, done.stderr
+        return done.stdout.strip()
+
+    def kill(self) -> None:
+        """kill -9 of the postmaster and its children: what a crash of the machine leaves."""
+        if not self._process:
+            return
+        children = subprocess.run(["pgrep", "-P", str(self._process.pid)], capture_output=True, text=True)
+        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for child in children.stdout.split():
+            try:
+                os.kill(int(child), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+        self._process = None
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.send_signal(signal.SIGINT)  # "fast": sessions are cut, all is written
+            self._process.wait(20 * SLACK)
+            self._process = None
+
+    def close(self) -> None:
+        try:
+            self.kill()
+        finally:
+            self._folder.remove()
+
+
+class PgBouncer:
+    """In transaction mode, before a Postgres."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._folder = _Folder("pgbouncer")
+        self.port = free_port()
+        folder = self._folder.path
+        (folder / "users").write_text('"parley" ""\n')
+        (folder / "ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={postgres.port} user=parley\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nauth_type = trust\n"
+            f"auth_file = {folder}/users\npool_mode = transaction\nunix_socket_dir =\ndefault_pool_size = 4\n"
+        )
+        log = folder / "log"
+        with log.open("wb") as to:
+            program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+            self._process = subprocess.Popen(
+                [program, folder / "ini"], stdin=subprocess.DEVNULL, stdout=to, stderr=to, user=_user(), cwd="/"
+            )
+        wait_for_port(self.port, self._process, log)
+
+    @property
+    def dsn(self) -> str:
+        return f"postgresql://parley@127.0.0.1:{self.port}/postgres"
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._folder.remove()
