@@ -4,6 +4,8 @@
 #include <future>
 #include <utility>
 
+#include "net/child_guard.hpp"
+
 namespace parley::mcp {
 namespace {
 
@@ -82,6 +84,7 @@ void Host::tidy() {
         if (gone) tasks_.spawn(close_one(server));
         it = gone ? servers_.erase(it) : std::next(it);
     }
+    net::ChildGuard::tidy();
     publish_health();
     tidy_timer_.after(kTidyInterval);
 }

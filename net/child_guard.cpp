@@ -31,6 +31,7 @@ struct Guard {
     int pipe = -1;
     pid_t pid = 0;
     std::set<std::int32_t> groups = {}; // that are alive; without any there is no guard
+    std::vector<pid_t> dismissed = {};  // guards that had not ended yet when they were last looked at
 };
 
 Guard& guard() noexcept {
@@ -73,14 +74,23 @@ void start(Guard& one) noexcept {
     one.pipe = ends[1];
 }
 
-// A guard whose pipe is closed and that has no group left to kill is gone within a millisecond or two.
+void reap(Guard& one) noexcept {
+    std::erase_if(one.dismissed, [](pid_t pid) { return ::waitpid(pid, nullptr, WNOHANG) != 0; });
+}
+
+// A guard whose pipe is closed and that has no group left to kill is gone within a millisecond or two; on a busy
+// machine it takes longer, and somebody looks again later.
 void dismiss(Guard& one) noexcept {
-    constexpr int kLooks = 50;
+    constexpr int kLooks = 5;
     constexpr std::chrono::milliseconds kPause{1};
     ::close(one.pipe);
     one.pipe = -1;
-    for (auto look = 0; look < kLooks && ::waitpid(one.pid, nullptr, WNOHANG) == 0; ++look)
+    one.dismissed.push_back(one.pid);
+    for (auto look = 0; look < kLooks; ++look) {
+        reap(one);
+        if (one.dismissed.empty()) return;
         std::this_thread::sleep_for(kPause);
+    }
 }
 
 bool write_note(Guard& one, Note const& note) noexcept {
@@ -92,6 +102,7 @@ bool write_note(Guard& one, Note const& note) noexcept {
 void tell(Note const& note) noexcept {
     auto& one = guard();
     std::lock_guard const lock(one.mutex);
+    reap(one);
     if (note.alive != 0) {
         one.groups.insert(note.group);
     } else {
@@ -114,6 +125,12 @@ void ChildGuard::add(pid_t group) noexcept {
 
 void ChildGuard::remove(pid_t group) noexcept {
     tell({group, 0});
+}
+
+void ChildGuard::tidy() noexcept {
+    auto& one = guard();
+    std::lock_guard const lock(one.mutex);
+    reap(one);
 }
 
 int ChildGuard::run() noexcept {

@@ -18,6 +18,9 @@ public:
     static void add(pid_t group) noexcept;
     static void remove(pid_t group) noexcept;
 
+    /// Collects guards that have ended, so that none stays as a zombie. To be called now and then; any thread.
+    static void tidy() noexcept;
+
     /// The guard's main(): reads the pipe on descriptor 0 until it closes. Returns the exit code.
     static int run() noexcept;
 };

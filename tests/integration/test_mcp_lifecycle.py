@@ -280,6 +280,18 @@ def test_many_starts_and_stops_leave_nothing(start_gateway, tmp_path: Path) -> N
     assert gateway.open_fds() <= began + 2, "descriptors grow"
 
 
+def test_a_guard_that_is_slow_to_go_leaves_no_zombie(start_gateway, tmp_path: Path) -> None:
+    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")})
+    result(gateway, "one__echo", {"text": "x"})
+    (guard,) = set(descendants(gateway.pid)) - set(children(gateway.pid))
+    os.kill(guard, signal.SIGSTOP)
+    gateway.write_mcp({})
+    gateway.signal(signal.SIGHUP)
+    wait_for(lambda: is_gone(pid_of(tmp_path / "one")), 10, "the end of the child")
+    os.kill(guard, signal.SIGCONT)
+    wait_for(lambda: descendants(gateway.pid) == [], 5, "nothing, not even a zombie")
+
+
 def test_idle_stop_and_start_again(start_gateway, tmp_path: Path) -> None:
     gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one", idle_stop_ms=300)})
     for number in range(3):
