@@ -21,6 +21,7 @@ constexpr Oid kInt8 = 20;
 constexpr Oid kInt2 = 21;
 constexpr Oid kInt4 = 23;
 constexpr Oid kBool = 16;
+constexpr Oid kText = 25;
 constexpr char const* kSchemaLock = "SELECT pg_advisory_xact_lock(5782986316843118)"; // any number that is ours
 
 struct Clear {
@@ -200,26 +201,32 @@ bool PostgresConnection::send(Statement const& statement) {
     std::vector<char const*> values;
     std::vector<int> lengths;
     std::vector<int> formats;
+    std::vector<Oid> types; // said, because the server cannot guess them everywhere (INSERT … SELECT $1)
     std::vector<std::string> numbers;
     numbers.reserve(statement.values.size()); // their texts must not move
     for (auto const& value : statement.values) {
         auto const* bytes = static_cast<char const*>(nullptr);
         auto size = std::size_t{0};
+        auto type = Oid{0}; // NULL is of any
         if (auto const* const number = std::get_if<std::int64_t>(&value)) {
             bytes = numbers.emplace_back(std::to_string(*number)).c_str();
+            type = kInt8;
         } else if (auto const* const words = std::get_if<std::string>(&value)) {
             bytes = words->c_str();
             size = words->size();
+            type = kText;
         } else if (auto const* const blob = std::get_if<Blob>(&value)) {
             bytes = blob->bytes.data();
             size = blob->bytes.size();
+            type = kBytea;
         }
+        types.push_back(type);
         values.push_back(bytes);
         lengths.push_back(static_cast<int>(size));
         formats.push_back(std::holds_alternative<Blob>(value) ? 1 : 0);
     }
     constexpr auto kBinary = 1;
-    return PQsendQueryParams(connection_.get(), statement.sql.c_str(), static_cast<int>(values.size()), nullptr,
+    return PQsendQueryParams(connection_.get(), statement.sql.c_str(), static_cast<int>(values.size()), types.data(),
                              values.data(), lengths.data(), formats.data(), kBinary) == 1;
 }
 

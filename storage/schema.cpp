@@ -9,19 +9,20 @@ namespace {
 // 1. Conversations. `tenant` leads every key, so that a distributed Postgres can spread the tables by it.
 //    conversations.id is a digest of tenant, principal and session: whoever has no right to a conversation does not
 //    have its key. A turn's id is a digest of its parent's id and its content (memory/); head is the turn that came
-//    last.
+//    last. Both are 32 zeros where there is none.
 constexpr Migration kConversations{.sqlite = R"sql(
 CREATE TABLE conversations (
     tenant TEXT NOT NULL, principal TEXT NOT NULL, session TEXT NOT NULL,
-    id BLOB NOT NULL, head BLOB,
+    id BLOB NOT NULL, head BLOB NOT NULL,
     created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, expires_ms INTEGER,
     PRIMARY KEY (tenant, principal, session)) WITHOUT ROWID;
 CREATE UNIQUE INDEX conversations_by_id ON conversations (tenant, id);
 CREATE INDEX conversations_by_expiry ON conversations (expires_ms) WHERE expires_ms IS NOT NULL;
 CREATE TABLE turns (
     tenant TEXT NOT NULL, conversation BLOB NOT NULL, id BLOB NOT NULL,
-    parent BLOB, depth INTEGER NOT NULL, kind INTEGER NOT NULL, agent TEXT, messages TEXT NOT NULL,
-    idempotency_key TEXT, finish TEXT, model TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,
+    parent BLOB NOT NULL, depth INTEGER NOT NULL, kind INTEGER NOT NULL, agent TEXT NOT NULL, messages TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL, finish TEXT NOT NULL, model TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
     created_ms INTEGER NOT NULL,
     PRIMARY KEY (tenant, conversation, id)) WITHOUT ROWID;
 CREATE INDEX turns_by_parent ON turns (tenant, conversation, parent);
@@ -29,15 +30,16 @@ CREATE INDEX turns_by_parent ON turns (tenant, conversation, parent);
                                    .postgres = R"sql(
 CREATE TABLE conversations (
     tenant TEXT NOT NULL, principal TEXT NOT NULL, session TEXT NOT NULL,
-    id BYTEA NOT NULL, head BYTEA,
+    id BYTEA NOT NULL, head BYTEA NOT NULL,
     created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL, expires_ms BIGINT,
     PRIMARY KEY (tenant, principal, session));
 CREATE UNIQUE INDEX conversations_by_id ON conversations (tenant, id);
 CREATE INDEX conversations_by_expiry ON conversations (expires_ms) WHERE expires_ms IS NOT NULL;
 CREATE TABLE turns (
     tenant TEXT NOT NULL, conversation BYTEA NOT NULL, id BYTEA NOT NULL,
-    parent BYTEA, depth BIGINT NOT NULL, kind BIGINT NOT NULL, agent TEXT, messages TEXT NOT NULL,
-    idempotency_key TEXT, finish TEXT, model TEXT, prompt_tokens BIGINT, completion_tokens BIGINT,
+    parent BYTEA NOT NULL, depth BIGINT NOT NULL, kind BIGINT NOT NULL, agent TEXT NOT NULL, messages TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL, finish TEXT NOT NULL, model TEXT NOT NULL,
+    prompt_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL,
     created_ms BIGINT NOT NULL,
     PRIMARY KEY (tenant, conversation, id));
 CREATE INDEX turns_by_parent ON turns (tenant, conversation, parent);

@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+# mmap: a chroot may have no /dev/shm
+_SETTINGS = ("shared_buffers=32MB", "dynamic_shared_memory_type=mmap")
 SLACK = 5 if os.environ.get("PARLEY_SLOW") else 1
 
 
@@ -33,6 +35,18 @@ def _program(name: str) -> str:
 
 def _user() -> str | None:
     return "postgres" if os.geteuid() == 0 else None
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            fields = Path(stat).read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(stat.split("/")[2]))
+    return found
 
 
 def wait_for_port(port: int, process: subprocess.Popen, log: Path) -> None:
@@ -83,7 +97,7 @@ class Postgres:
 
     def start(self) -> None:
         log = self.folder / "log"
-        arguments = [f"-c{setting}" for setting in ("shared_buffers=32MB", *self._settings)]
+        arguments = [f"-c{setting}" for setting in (*_SETTINGS, *self._settings)]
         with log.open("ab") as to:
             self._process = subprocess.Popen(
                 [_program("postgres"), "-D", self.folder / "data", "-p", str(self.port), "-k", self.folder,
@@ -107,12 +121,12 @@ class Postgres:
         """kill -9 of the postmaster and its children: what a crash of the machine leaves."""
         if not self._process:
             return
-        children = subprocess.run(["pgrep", "-P", str(self._process.pid)], capture_output=True, text=True)
+        children = _children(self._process.pid)
         os.kill(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        for child in children.stdout.split():
+        for child in children:
             try:
-                os.kill(int(child), signal.SIGKILL)
+                os.kill(child, signal.SIGKILL)
             except ProcessLookupError:
                 pass
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)

@@ -2,131 +2,44 @@
 // (tests/with_postgres.py).
 #include "storage/store.hpp"
 
-#include <boost/asio/co_spawn.hpp>
 #include <gtest/gtest.h>
 
-#include <atomic>
+#include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <functional>
 #include <limits>
-#include <memory>
 #include <thread>
 
-#include <unistd.h>
-
-#include "storage/waiting.hpp"
+#include "tests/unit/storage/store_fixture.hpp"
 
 namespace parley::storage {
 namespace {
 
 using core::Errc;
+using testing::Bench;
+using testing::kEachStore;
+using testing::kStoreName;
 
-constexpr core::LogOptions kQuiet{core::LogLevel::kError, core::LogFormat::kText, 2, false, false};
-
-// A loop on this thread, and the face of the store for it.
-class Bench {
-public:
-    explicit Bench(Store& store) : database_(store.face(loop_)) {}
-
-    using Work = std::function<core::Awaitable<void>(Database&, core::Context const&)>;
-
-    /// Runs all side by side until each has ended.
-    void run(std::vector<Work> works, core::SteadyTime deadline = core::SteadyTime::max()) {
-        core::Context const context{cancellation, deadline};
-        auto left = works.size();
-        for (auto& work : works) {
-            auto ended = [this, &left](std::exception_ptr failure) {
-                EXPECT_FALSE(failure);
-                if (--left == 0) loop_.stop();
-            };
-            boost::asio::co_spawn(loop_.context(), work(*database_, context), std::move(ended));
-        }
-        loop_.context().restart();
-        loop_.run();
-    }
-
-    Outcome write(Batch batch, core::SteadyTime deadline = core::SteadyTime::max()) {
-        return one([&](Database& database, core::Context const& context) { return database.write(context, batch); },
-                   deadline);
-    }
-    Outcome read(Batch batch, core::SteadyTime deadline = core::SteadyTime::max()) {
-        return one([&](Database& database, core::Context const& context) { return database.read(context, batch); },
-                   deadline);
-    }
-
-    core::Cancellation cancellation;
-
-private:
-    using Call = std::function<core::Task<std::vector<Rows>>(Database&, core::Context const&)>;
-
-    Outcome one(Call call, core::SteadyTime deadline) {
-        std::optional<Outcome> outcome;
-        auto const work = [&](Database& database, core::Context const& context) -> core::Awaitable<void> {
-            outcome = co_await call(database, context);
-        };
-        run({work}, deadline);
-        return std::move(*outcome);
-    }
-
-    net::Loop loop_{kQuiet};
-    std::unique_ptr<Database> database_;
-};
-
-std::string variable(char const* name) {
-    auto const* const value = std::getenv(name);
-    return value ? value : "";
-}
-
-class StoreTest : public ::testing::TestWithParam<std::string> {
+class StoreTest : public testing::StoreFixture {
 protected:
     void SetUp() override {
-        static std::atomic<int> number{0};
-        table_ = "t" + std::to_string(::getpid()) + "_" + std::to_string(++number);
-        folder_ = std::filesystem::temp_directory_path() / ("parley-store-" + table_);
-        store_ = open();
-        ASSERT_TRUE(store_);
-        bench_ = std::make_unique<Bench>(*store_);
-        auto const made = bench_->write({{"CREATE TABLE " + table_ + " (k TEXT PRIMARY KEY, n BIGINT, b BYTEA)"}});
+        StoreFixture::SetUp();
+        ASSERT_TRUE(bench_);
+        auto const made = bench_->write({{"CREATE TABLE " + table() + " (k TEXT PRIMARY KEY, n BIGINT, b BYTEA)"}});
         ASSERT_TRUE(made) << made.error().detail;
     }
-    void TearDown() override {
-        if (store_) store_->close(); // before the loops go, as the contract says
-        bench_.reset();
-        store_.reset();
-        std::filesystem::remove_all(folder_);
-    }
 
-    std::unique_ptr<Store> open() {
-        auto const path = (folder_ / "parley.sqlite").string();
-        auto opened = GetParam() == "sqlite" ? open_sqlite(path) : open_postgres({core::Secret(dsn())});
-        EXPECT_TRUE(opened) << opened.error().message;
-        return opened ? std::move(*opened) : nullptr;
-    }
-    static std::string dsn() {
-        auto const found = variable(GetParam() == "postgres" ? "PARLEY_TEST_POSTGRES" : "PARLEY_TEST_PGBOUNCER");
-        EXPECT_FALSE(found.empty()) << "run it with tests/with_postgres.py";
-        return found;
-    }
-
+    std::string const& table() const { return unique_; }
     Statement insert(std::string key, std::int64_t number, Value blob = {}) const {
-        return {"INSERT INTO " + table_ + " (k, n, b) VALUES ($1, $2, $3)", {std::move(key), number, std::move(blob)}};
+        return {"INSERT INTO " + table() + " (k, n, b) VALUES ($1, $2, $3)", {std::move(key), number, std::move(blob)}};
     }
-    Statement count() const { return {"SELECT count(*) FROM " + table_}; }
+    Statement count() const { return {"SELECT count(*) FROM " + table()}; }
     std::int64_t rows() {
         auto const out = bench_->read({count()});
         return out ? integer(out->at(0).rows.at(0).at(0)) : -1;
     }
-
-    std::string table_;
-    std::filesystem::path folder_;
-    std::unique_ptr<Store> store_;
-    std::unique_ptr<Bench> bench_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Each, StoreTest, ::testing::Values("sqlite", "postgres", "pgbouncer"),
-                         [](auto const& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Each, StoreTest, kEachStore, kStoreName);
 
 TEST_P(StoreTest, KeepsEveryKindOfValue) {
     auto const all_bytes = [] {
@@ -138,8 +51,8 @@ TEST_P(StoreTest, KeepsEveryKindOfValue) {
     auto const least = std::numeric_limits<std::int64_t>::min();
     ASSERT_TRUE(bench_->write({insert("Hé 😀\n", least, Blob{all_bytes}),
                                insert("", 0, Blob{}),
-                               {"INSERT INTO " + table_ + " (k, n) VALUES ($1, $2)", {"nothing", std::monostate{}}}}));
-    auto const out = bench_->read({{"SELECT k, n, b FROM " + table_ + " ORDER BY k"}});
+                               {"INSERT INTO " + table() + " (k, n) VALUES ($1, $2)", {"nothing", std::monostate{}}}}));
+    auto const out = bench_->read({{"SELECT k, n, b FROM " + table() + " ORDER BY k"}});
     ASSERT_TRUE(out) << out.error().detail;
     auto const& found = out->at(0).rows;
     ASSERT_EQ(found.size(), 3U);
@@ -173,12 +86,12 @@ TEST_P(StoreTest, BatchesOfOneMomentFailAlone) {
 }
 
 TEST_P(StoreTest, TellsWhatChanged) {
-    auto const sql = "INSERT INTO " + table_ + " (k, n) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING n";
+    auto const sql = "INSERT INTO " + table() + " (k, n) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING n";
     auto const first = bench_->write({{sql, {"a", std::int64_t{5}}}});
     ASSERT_TRUE(first) << first.error().detail;
     EXPECT_EQ(first->at(0).changed, 1);
     EXPECT_EQ(integer(first->at(0).rows.at(0).at(0)), 5);
-    auto const again = bench_->write({{sql, {"a", std::int64_t{6}}}, {"UPDATE " + table_ + " SET n = 9"}, count()});
+    auto const again = bench_->write({{sql, {"a", std::int64_t{6}}}, {"UPDATE " + table() + " SET n = 9"}, count()});
     ASSERT_TRUE(again) << again.error().detail;
     EXPECT_EQ(again->at(0).changed, 0);
     EXPECT_TRUE(again->at(0).rows.empty());
@@ -190,8 +103,8 @@ TEST_P(StoreTest, TellsWhatChanged) {
 TEST_P(StoreTest, ComparesBeforeItSets) {
     ASSERT_TRUE(bench_->write({insert("head", 0)}));
     auto const move = [&](std::int64_t from, std::int64_t to) -> Batch {
-        return {{"UPDATE " + table_ + " SET n = $2 WHERE k = 'head' AND n = $1", {from, to}},
-                {"INSERT INTO " + table_ + " (k, n) SELECT $1, $2 FROM " + table_ +
+        return {{"UPDATE " + table() + " SET n = $2 WHERE k = 'head' AND n = $1", {from, to}},
+                {"INSERT INTO " + table() + " (k, n) SELECT $1, $2 FROM " + table() +
                      " WHERE k = 'head' AND n = $2 ON CONFLICT DO NOTHING",
                  {"turn" + std::to_string(to), to}}};
     };
@@ -225,7 +138,7 @@ TEST_P(StoreTest, ThousandsAtOnceFromSeveralLoops) {
                     Batch batch{insert(key, i, Blob{std::string(200, 'x')})};
                     auto const written = co_await database.write(context, std::move(batch));
                     EXPECT_TRUE(written) << written.error().detail;
-                    Batch question{{"SELECT n FROM " + table_ + " WHERE k = $1", {key}}};
+                    Batch question{{"SELECT n FROM " + table() + " WHERE k = $1", {key}}};
                     auto const found = co_await database.read(context, std::move(question));
                     EXPECT_TRUE(found && found->at(0).rows.size() == 1) << "what was written is seen at once";
                 });
@@ -257,7 +170,7 @@ TEST_P(StoreTest, ManyStatementsAndBigOnes) {
     batch.push_back(insert("big", 0, Blob{std::string(8 << 20, 'x')}));
     ASSERT_TRUE(bench_->write(std::move(batch)));
     EXPECT_EQ(rows(), 501);
-    auto const big = bench_->read({{"SELECT b FROM " + table_ + " WHERE k = 'big'"}});
+    auto const big = bench_->read({{"SELECT b FROM " + table() + " WHERE k = 'big'"}});
     ASSERT_TRUE(big);
     EXPECT_EQ(bytes(big->at(0).rows.at(0).at(0)).size(), std::size_t{8} << 20);
 }
@@ -293,8 +206,7 @@ TEST_P(StoreTest, TheTablesOfConversationsAreThere) {
 // ---- Postgres alone
 
 class PostgresStoreTest : public StoreTest {};
-INSTANTIATE_TEST_SUITE_P(Each, PostgresStoreTest, ::testing::Values("postgres", "pgbouncer"),
-                         [](auto const& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Each, PostgresStoreTest, ::testing::Values("postgres", "pgbouncer"), kStoreName);
 
 TEST_P(PostgresStoreTest, ALostConnectionIsMadeAgain) {
     ASSERT_TRUE(bench_->write({insert("a", 1)}));
@@ -338,20 +250,18 @@ TEST_P(PostgresStoreTest, AConnectionStringThatIsNoneIsRefusedWithoutRepeatingIt
 // ---- SQLite alone
 
 class SqliteStoreTest : public StoreTest {};
-INSTANTIATE_TEST_SUITE_P(Each, SqliteStoreTest, ::testing::Values("sqlite"),
-                         [](auto const& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Each, SqliteStoreTest, ::testing::Values("sqlite"), kStoreName);
 
 TEST_P(SqliteStoreTest, ANewerSchemaIsRefused) {
     store_->close();
-    auto const path = (folder_ / "parley.sqlite").string();
     {
-        auto again = open_sqlite(path);
+        auto again = open_sqlite(path());
         ASSERT_TRUE(again);
         Bench bench(**again);
         ASSERT_TRUE(bench.write({{"PRAGMA user_version=99"}}));
         (*again)->close();
     }
-    auto const refused = open_sqlite(path);
+    auto const refused = open_sqlite(path());
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, Errc::kInvalidValue);
     EXPECT_NE(refused.error().message.find("newer Parley"), std::string::npos) << refused.error().message;

@@ -1,0 +1,234 @@
+#include "memory/conversations.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/hash.hpp"
+
+namespace parley::memory {
+namespace {
+
+using storage::Batch;
+using storage::Blob;
+using storage::Rows;
+using storage::Statement;
+using storage::Value;
+
+constexpr std::size_t kIdsAtOnce = 500;
+constexpr std::string_view kColumns =
+    "t.kind, t.id, t.parent, t.depth, t.messages, t.agent, t.idempotency_key, t.finish, t.model, t.prompt_tokens, "
+    "t.completion_tokens, t.created_ms";
+
+Blob blob(TurnId const& id) {
+    return {std::string(reinterpret_cast<char const*>(id.data()), id.size())};
+}
+
+TurnId turn_id(Value const& value) {
+    TurnId id{};
+    auto const& bytes = storage::bytes(value);
+    std::copy_n(bytes.begin(), std::min(bytes.size(), id.size()), id.begin());
+    return id;
+}
+
+// The key of a conversation's turns. Lengths, so that no two keys are the same bytes.
+Blob conversation_id(ConversationKey const& key) {
+    std::string text;
+    for (auto const* const part : {&key.tenant, &key.principal, &key.session})
+        text += std::to_string(part->size()) + ":" + *part;
+    auto const digest = core::sha256(text);
+    return {std::string(reinterpret_cast<char const*>(digest.data()), digest.size())};
+}
+
+std::vector<StoredTurn> turns_in(Rows const& rows) {
+    std::vector<StoredTurn> out;
+    out.reserve(rows.rows.size());
+    for (auto const& row : rows.rows) {
+        out.push_back({static_cast<TurnKind>(storage::integer(row[0])), turn_id(row[1]), turn_id(row[2]),
+                       storage::integer(row[3]), storage::text(row[4]), storage::text(row[5]), storage::text(row[6]),
+                       storage::text(row[7]), storage::text(row[8]), storage::integer(row[9]),
+                       storage::integer(row[10]), storage::integer(row[11])});
+    }
+    return out;
+}
+
+Value or_null(std::optional<std::int64_t> value) {
+    return value ? Value(*value) : Value(std::monostate{});
+}
+
+} // namespace
+
+core::Task<std::vector<StoredTurn>> Conversations::find(core::Context const& context, ConversationKey key,
+                                                        std::vector<TurnId> ids) {
+    Batch batch;
+    for (std::size_t from = 0; from < ids.size(); from += kIdsAtOnce) {
+        Statement statement{"SELECT " + std::string(kColumns) + " FROM turns t WHERE t.tenant = $1 AND " +
+                                "t.conversation = $2 AND t.id IN (",
+                            {key.tenant, conversation_id(key)}};
+        for (auto i = from; i < std::min(ids.size(), from + kIdsAtOnce); ++i) {
+            statement.values.emplace_back(blob(ids[i]));
+            statement.sql += (i == from ? "$" : ", $") + std::to_string(statement.values.size());
+        }
+        statement.sql += ")";
+        batch.push_back(std::move(statement));
+    }
+    auto rows = co_await database_.read(context, std::move(batch));
+    if (!rows) co_return rows.error();
+    std::vector<StoredTurn> out;
+    for (auto const& one : *rows)
+        std::ranges::move(turns_in(one), std::back_inserter(out));
+    co_return std::move(out);
+}
+
+core::Task<std::vector<StoredTurn>> Conversations::path(core::Context const& context, ConversationKey key) {
+    Batch batch{
+        {"WITH RECURSIVE path AS ("
+         "SELECT t.* FROM conversations c JOIN turns t ON t.tenant = c.tenant AND t.conversation = c.id "
+         "AND t.id = c.head WHERE c.tenant = $1 AND c.principal = $2 AND c.session = $3 "
+         "UNION ALL SELECT p.* FROM path JOIN turns p ON p.tenant = path.tenant "
+         "AND p.conversation = path.conversation AND p.id = path.parent) SELECT " +
+             std::string(kColumns) + " FROM path t ORDER BY t.depth",
+         {key.tenant, key.principal, key.session}}};
+    auto rows = co_await database_.read(context, std::move(batch));
+    if (!rows) co_return rows.error();
+    co_return turns_in(rows->at(0));
+}
+
+core::Task<std::vector<StoredTurn>> Conversations::tree(core::Context const& context, ConversationKey key) {
+    Batch batch{{"SELECT " + std::string(kColumns) +
+                     " FROM turns t WHERE t.tenant = $1 AND t.conversation = $2 ORDER BY t.depth, t.created_ms, t.id",
+                 {key.tenant, conversation_id(key)}}};
+    auto rows = co_await database_.read(context, std::move(batch));
+    if (!rows) co_return rows.error();
+    co_return turns_in(rows->at(0));
+}
+
+core::Task<std::vector<StoredTurn>> Conversations::answers(core::Context const& context, ConversationKey key,
+                                                           TurnId parent) {
+    auto const kind = static_cast<std::int64_t>(TurnKind::kAnswer);
+    Batch batch{{"SELECT " + std::string(kColumns) +
+                     " FROM turns t WHERE t.tenant = $1 AND t.conversation = $2 AND t.parent = $3 AND t.kind = $4 "
+                     "ORDER BY t.created_ms DESC, t.id",
+                 {key.tenant, conversation_id(key), blob(parent), kind}}};
+    auto rows = co_await database_.read(context, std::move(batch));
+    if (!rows) co_return rows.error();
+    co_return turns_in(rows->at(0));
+}
+
+Statement Conversations::insert(ConversationKey const& key, StoredTurn const& turn) const {
+    auto const created = turn.created_ms != 0 ? turn.created_ms : now_();
+    return {
+        "INSERT INTO turns (tenant, conversation, id, parent, depth, kind, agent, messages, idempotency_key, finish, "
+        "model, prompt_tokens, completion_tokens, created_ms) "
+        "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 ",
+        {key.tenant, conversation_id(key), blob(turn.id), blob(turn.parent), turn.depth,
+         static_cast<std::int64_t>(turn.kind), turn.agent, turn.messages, turn.idempotency_key, turn.finish, turn.model,
+         turn.prompt_tokens, turn.completion_tokens, created}};
+}
+
+core::Task<> Conversations::follow(core::Context const& context, ConversationKey key, std::vector<StoredTurn> turns,
+                                   std::optional<std::int64_t> expires_ms) {
+    if (turns.empty()) co_return core::Result<>();
+    Batch batch{
+        {"INSERT INTO conversations (tenant, principal, session, id, head, created_ms, updated_ms, expires_ms) "
+         "VALUES ($1, $2, $3, $4, $5, $6, $6, $7) ON CONFLICT (tenant, principal, session) DO UPDATE "
+         "SET head = excluded.head, updated_ms = excluded.updated_ms, expires_ms = excluded.expires_ms",
+         {key.tenant, key.principal, key.session, conversation_id(key), blob(turns.back().id), now_(),
+          or_null(expires_ms)}}};
+    for (auto const& turn : turns) {
+        auto statement = insert(key, turn);
+        statement.sql += "WHERE true ON CONFLICT DO NOTHING";
+        batch.push_back(std::move(statement));
+    }
+    auto const written = co_await database_.write(context, std::move(batch));
+    if (!written) co_return written.error();
+    co_return core::Result<>();
+}
+
+core::Task<bool> Conversations::append(core::Context const& context, ConversationKey key, StoredTurn turn,
+                                       std::optional<std::int64_t> expires_ms) {
+    Batch batch{
+        {"INSERT INTO conversations (tenant, principal, session, id, head, created_ms, updated_ms, expires_ms) "
+         "VALUES ($1, $2, $3, $4, $5, $6, $6, $7) ON CONFLICT DO NOTHING",
+         {key.tenant, key.principal, key.session, conversation_id(key), blob(kRoot), now_(), or_null(expires_ms)}},
+        {"UPDATE conversations SET head = $5, updated_ms = $6, expires_ms = $7 "
+         "WHERE tenant = $1 AND principal = $2 AND session = $3 AND head = $4",
+         {key.tenant, key.principal, key.session, blob(turn.parent), blob(turn.id), now_(), or_null(expires_ms)}}};
+    // Only if we have moved the head: else it would be a branch that nobody asked for.
+    auto statement = insert(key, turn);
+    statement.sql += "FROM conversations c WHERE c.tenant = $1 AND c.id = $2 AND c.head = $3 ON CONFLICT DO NOTHING";
+    batch.push_back(std::move(statement));
+    batch.push_back({"SELECT count(*) FROM turns WHERE tenant = $1 AND conversation = $2 AND id = $3",
+                     {key.tenant, conversation_id(key), blob(turn.id)}});
+    auto const written = co_await database_.write(context, std::move(batch));
+    if (!written) co_return written.error();
+    co_return storage::integer(written->at(3).rows.at(0).at(0)) == 1;
+}
+
+core::Task<std::vector<ConversationInfo>> Conversations::list(core::Context const& context, std::string tenant,
+                                                              std::string principal, std::int64_t before_ms,
+                                                              std::int64_t limit) {
+    Batch batch{
+        {"SELECT c.session, (SELECT count(*) FROM turns t WHERE t.tenant = c.tenant AND t.conversation = c.id), "
+         "c.created_ms, c.updated_ms FROM conversations c WHERE c.tenant = $1 AND c.principal = $2 "
+         "AND c.updated_ms < $3 ORDER BY c.updated_ms DESC, c.session LIMIT $4",
+         {std::move(tenant), std::move(principal), before_ms, limit}}};
+    auto const rows = co_await database_.read(context, std::move(batch));
+    if (!rows) co_return rows.error();
+    std::vector<ConversationInfo> out;
+    for (auto const& row : rows->at(0).rows)
+        out.push_back(
+            {storage::text(row[0]), storage::integer(row[1]), storage::integer(row[2]), storage::integer(row[3])});
+    co_return std::move(out);
+}
+
+core::Task<bool> Conversations::erase(core::Context const& context, ConversationKey key) {
+    Batch batch{{"DELETE FROM turns WHERE tenant = $1 AND conversation = $2", {key.tenant, conversation_id(key)}},
+                {"DELETE FROM conversations WHERE tenant = $1 AND principal = $2 AND session = $3",
+                 {key.tenant, key.principal, key.session}}};
+    auto const written = co_await database_.write(context, std::move(batch));
+    if (!written) co_return written.error();
+    co_return written->at(1).changed == 1;
+}
+
+core::Task<std::int64_t> Conversations::erase_all(core::Context const& context, std::string tenant,
+                                                  std::string principal) {
+    Batch batch{{"DELETE FROM turns WHERE tenant = $1 AND conversation IN "
+                 "(SELECT id FROM conversations WHERE tenant = $1 AND principal = $2)",
+                 {tenant, principal}},
+                {"DELETE FROM conversations WHERE tenant = $1 AND principal = $2", {tenant, principal}}};
+    auto const written = co_await database_.write(context, std::move(batch));
+    if (!written) co_return written.error();
+    co_return written->at(1).changed;
+}
+
+core::Task<std::int64_t> Conversations::erase_expired(core::Context const& context, std::int64_t limit) {
+    // Which ones are chosen first, so that both statements mean the same.
+    auto const now = now_();
+    Batch question{
+        {"SELECT tenant, principal, session FROM conversations WHERE expires_ms <= $1 ORDER BY expires_ms "
+         "LIMIT $2",
+         {now, limit}}};
+    auto const due = co_await database_.read(context, std::move(question));
+    if (!due) co_return due.error();
+    Batch batch;
+    for (auto const& row : due->at(0).rows) {
+        ConversationKey const key{storage::text(row[0]), storage::text(row[1]), storage::text(row[2])};
+        // One that was used meanwhile has a new time, and stays.
+        batch.push_back(
+            {"DELETE FROM conversations WHERE tenant = $1 AND principal = $2 AND session = $3 "
+             "AND expires_ms <= $4",
+             {key.tenant, key.principal, key.session, now}});
+        batch.push_back(
+            {"DELETE FROM turns WHERE tenant = $1 AND conversation = $2 AND NOT EXISTS "
+             "(SELECT 1 FROM conversations c WHERE c.tenant = $1 AND c.id = $2)",
+             {key.tenant, conversation_id(key)}});
+    }
+    auto const written = co_await database_.write(context, std::move(batch));
+    if (!written) co_return written.error();
+    std::int64_t count = 0;
+    for (std::size_t i = 0; i < written->size(); i += 2)
+        count += written->at(i).changed;
+    co_return count;
+}
+
+} // namespace parley::memory
