@@ -2,84 +2,70 @@
 // Pure functions, no state: callable from any loop.
 #include "core/error.hpp"
 
+#include <array>
+#include <cstddef>
 #include <string_view>
 
 namespace parley::core {
 
+namespace {
+
+struct Name {
+    Errc code;
+    std::string_view text;
+};
+
+// In the order of Errc, so that a name is found by its place.
+constexpr auto kNames = std::to_array<Name>({
+    {Errc::kInvalidJson, "invalid_json"},
+    {Errc::kMissingParameter, "missing_required_parameter"},
+    {Errc::kInvalidType, "invalid_type"},
+    {Errc::kInvalidValue, "invalid_value"},
+    {Errc::kUnsupportedValue, "unsupported_value"},
+    {Errc::kContextLengthExceeded, "context_length_exceeded"},
+    {Errc::kContentFilter, "content_filter"},
+    {Errc::kInvalidApiKey, "invalid_api_key"},
+    {Errc::kPermissionDenied, "insufficient_permissions"},
+    {Errc::kModelNotFound, "model_not_found"},
+    {Errc::kUnknownUrl, "unknown_url"},
+    {Errc::kMethodNotAllowed, "method_not_allowed"},
+    {Errc::kPayloadTooLarge, "request_too_large"},
+    {Errc::kUnsupportedMediaType, "unsupported_media_type"},
+    {Errc::kRateLimited, "rate_limit_exceeded"},
+    {Errc::kInsufficientQuota, "insufficient_quota"},
+    {Errc::kToolNameConflict, "tool_name_conflict"},
+    {Errc::kConflict, "request_in_progress"},
+    {Errc::kIdempotencyKeyReused, "idempotency_key_reused"},
+    {Errc::kUpstreamUnavailable, "upstream_unavailable"},
+    {Errc::kUpstreamTimeout, "upstream_timeout"},
+    {Errc::kUpstreamTls, "upstream_tls_error"},
+    {Errc::kUpstreamAuth, "upstream_auth"},
+    {Errc::kUpstreamTruncated, "upstream_truncated"},
+    {Errc::kUpstreamInvalid, "upstream_invalid_response"},
+    {Errc::kUpstreamOverloaded, "upstream_overloaded"},
+    {Errc::kUpstreamRejected, "upstream_rejected"},
+    {Errc::kUpstreamFailed, "upstream_error"},
+    {Errc::kAgentUnavailable, "agent_unavailable"},
+    {Errc::kStoreUnavailable, "store_unavailable"},
+    {Errc::kOverloaded, "server_is_overloaded"},
+    {Errc::kDraining, "server_draining"},
+    {Errc::kDeadlineExceeded, "deadline_exceeded"},
+    {Errc::kCancelled, "request_cancelled"},
+    {Errc::kInternal, "internal_error"},
+});
+
+constexpr bool is_complete() {
+    for (std::size_t i = 0; i < kNames.size(); ++i)
+        if (static_cast<std::size_t>(kNames[i].code) != i) return false;
+    return kNames.size() == static_cast<std::size_t>(Errc::kInternal) + 1;
+}
+static_assert(is_complete(), "every Errc has its name, in its place");
+
+} // namespace
+
 std::string_view code_name(Errc code) noexcept {
-    switch (code) {
-        case Errc::kInvalidJson:
-            return "invalid_json";
-        case Errc::kMissingParameter:
-            return "missing_required_parameter";
-        case Errc::kInvalidType:
-            return "invalid_type";
-        case Errc::kInvalidValue:
-            return "invalid_value";
-        case Errc::kUnsupportedValue:
-            return "unsupported_value";
-        case Errc::kContextLengthExceeded:
-            return "context_length_exceeded";
-        case Errc::kContentFilter:
-            return "content_filter";
-        case Errc::kInvalidApiKey:
-            return "invalid_api_key";
-        case Errc::kPermissionDenied:
-            return "insufficient_permissions";
-        case Errc::kModelNotFound:
-            return "model_not_found";
-        case Errc::kUnknownUrl:
-            return "unknown_url";
-        case Errc::kMethodNotAllowed:
-            return "method_not_allowed";
-        case Errc::kPayloadTooLarge:
-            return "request_too_large";
-        case Errc::kUnsupportedMediaType:
-            return "unsupported_media_type";
-        case Errc::kRateLimited:
-            return "rate_limit_exceeded";
-        case Errc::kInsufficientQuota:
-            return "insufficient_quota";
-        case Errc::kToolNameConflict:
-            return "tool_name_conflict";
-        case Errc::kConflict:
-            return "request_in_progress";
-        case Errc::kIdempotencyKeyReused:
-            return "idempotency_key_reused";
-        case Errc::kUpstreamUnavailable:
-            return "upstream_unavailable";
-        case Errc::kUpstreamTimeout:
-            return "upstream_timeout";
-        case Errc::kUpstreamTls:
-            return "upstream_tls_error";
-        case Errc::kUpstreamAuth:
-            return "upstream_auth";
-        case Errc::kUpstreamTruncated:
-            return "upstream_truncated";
-        case Errc::kUpstreamInvalid:
-            return "upstream_invalid_response";
-        case Errc::kUpstreamOverloaded:
-            return "upstream_overloaded";
-        case Errc::kUpstreamRejected:
-            return "upstream_rejected";
-        case Errc::kUpstreamFailed:
-            return "upstream_error";
-        case Errc::kAgentUnavailable:
-            return "agent_unavailable";
-        case Errc::kStoreUnavailable:
-            return "store_unavailable";
-        case Errc::kOverloaded:
-            return "server_is_overloaded";
-        case Errc::kDraining:
-            return "server_draining";
-        case Errc::kDeadlineExceeded:
-            return "deadline_exceeded";
-        case Errc::kCancelled:
-            return "request_cancelled";
-        case Errc::kInternal:
-            return "internal_error";
-    }
-    return "internal_error";
+    auto const place = static_cast<std::size_t>(code);
+    return place < kNames.size() ? kNames[place].text : kNames.back().text;
 }
 
 bool is_retryable(Error const& error) noexcept {

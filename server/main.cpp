@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/nearest.hpp"
@@ -16,19 +18,114 @@
 
 namespace {
 
-using parley::server::Flags;
+namespace server = parley::server;
 
-void add_config_flags(CLI::App& command, Flags& flags) {
+/// What the words after `parley` are read into, and what each command does.
+struct CommandLine {
+    CLI::App cli{"Parley makes agents look like models: point any OpenAI client at it.", "parley"};
+    server::Flags flags = {};
+    server::ChatOptions chat = {};
+    server::McpOptions tools = {};
+    std::string conformance_url = {};
+    bool as_json = false;
+    std::vector<std::pair<CLI::App const*, std::function<int()>>> commands = {};
+
+    CLI::App& add(CLI::App& to, char const* name, char const* help, std::function<int()> run) {
+        auto* const command = to.add_subcommand(name, help);
+        commands.emplace_back(command, std::move(run));
+        return *command;
+    }
+};
+
+void add_config_flags(CLI::App& command, server::Flags& flags) {
     command.add_option("--config", flags.config, "agents and providers [agent_config.json]")->type_name("FILE");
     command.add_option("--mcp", flags.mcp, "MCP servers [mcp.json]")->type_name("FILE");
 }
 
-void add_run_flags(CLI::App& command, Flags& flags) {
+void add_run_flags(CLI::App& command, server::Flags& flags) {
     add_config_flags(command, flags);
     command.add_option("--data", flags.data, "folder for what is kept [data]")->type_name("DIR");
     command.add_flag("--debug", flags.debug, "log everything (LOG_LEVEL=debug)");
     command.add_option("--log", flags.log, "text or json [text on a terminal, else json]")
         ->check(CLI::IsMember({"text", "json"}));
+}
+
+void add_serve(CommandLine& line) {
+    auto& flags = line.flags;
+    auto& serve = line.add(line.cli, "serve", "Start the gateway", [&line] { return server::serve(line.flags); });
+    serve.add_option("--host", flags.host, "address to listen on (HOST) [127.0.0.1]");
+    serve.add_option("--port", flags.port, "port, 0 = any (PORT) [8000]");
+    serve.add_option("--threads", flags.threads, "event loops, one a core (PARLEY_THREADS) [all cores]")
+        ->check(CLI::Range(1, 256));
+    serve.add_flag("--allow-anonymous", flags.allow_anonymous, "serve without API keys on any address");
+    add_run_flags(serve, flags);
+    serve.footer(
+        "API keys: PARLEY_API_KEYS=key1,key2. TLS: PARLEY_TLS_CERT and PARLEY_TLS_KEY. Browsers: PARLEY_CORS_ORIGINS.\n"
+        "SIGHUP or a changed file reloads the configuration; SIGTERM drains, a second one cuts.");
+}
+
+void add_looks(CommandLine& line) {
+    auto& validate = line.add(line.cli, "validate", "Check the configuration and report every fault in it",
+                              [&line] { return server::validate(line.flags, line.as_json); });
+    add_config_flags(validate, line.flags);
+    validate.add_flag("--json", line.as_json, "for programs");
+    auto& agents = line.add(line.cli, "agents", "List the agents, and why one is not available",
+                            [&line] { return server::list_agents(line.flags, line.as_json); });
+    add_config_flags(agents, line.flags);
+    agents.add_flag("--json", line.as_json, "for programs");
+}
+
+void add_chat(CommandLine& line) {
+    auto& options = line.chat;
+    auto& chat = line.add(line.cli, "chat", "Talk to an agent in the terminal",
+                          [&line] { return server::chat(line.flags, line.chat); });
+    chat.add_option("model", options.model, "the agent, e.g. demo")->required();
+    chat.add_option("-m,--message", options.message, "ask this one thing and leave")->type_name("TEXT");
+    chat.add_option("--url", options.url,
+                    "a running gateway, e.g. http://127.0.0.1:8000 [one is started for this chat]");
+    chat.add_flag("--json", options.as_json, "with --message: print the answer as the API gives it");
+    add_run_flags(chat, line.flags);
+}
+
+void add_mcp(CommandLine& line) {
+    auto& tools = line.tools;
+    auto* const mcp = line.cli.add_subcommand("mcp", "Look at the MCP servers and their tools, and try them");
+    mcp->require_subcommand(1);
+    auto const add = [&line, mcp](char const* name, char const* help, auto run) -> CLI::App& {
+        auto& command = line.add(*mcp, name, help, [&line, run] { return run(line.flags, line.tools); });
+        add_config_flags(command, line.flags);
+        command.add_option("--data", line.flags.data, "folder for what is kept [data]")->type_name("DIR");
+        command.add_flag("--debug", line.flags.debug, "show what is said and what goes wrong");
+        return command;
+    };
+    auto& list = add("list", "Start the servers and list their tools", &server::mcp_list);
+    list.add_option("server", tools.server, "only this one")->type_name("LABEL");
+    list.add_flag("--json", tools.as_json, "for programs");
+    auto& call = add("call", "Call one tool and print its result", &server::mcp_call);
+    call.add_option("server", tools.server, "the server's label")->required()->type_name("LABEL");
+    call.add_option("tool", tools.tool, "the tool's own name, without the label")->required()->type_name("TOOL");
+    call.add_option("arguments", tools.arguments, "its arguments [{}]")->type_name("JSON");
+    call.add_flag("--json", tools.as_json, "for programs");
+    auto& doctor =
+        add("doctor", "Start every server and say what is wrong; exit code 1 if something is", &server::mcp_doctor);
+    doctor.add_flag("--json", tools.as_json, "for programs");
+    auto& approve = add("approve", "Accept the definitions of a server's tools as they are now", &server::mcp_approve);
+    approve.add_option("server", tools.server, "the server's label")->required()->type_name("LABEL");
+    approve.add_option("tool", tools.tool, "only this one")->type_name("TOOL");
+}
+
+int print_version(CommandLine const& line) {
+    auto const text = std::string(server::version());
+    std::printf(line.as_json ? "{\"version\":\"%s\"}\n" : "parley %s\n", text.c_str());
+    return server::kExitOk;
+}
+
+void add_others(CommandLine& line) {
+    auto& conformance = line.add(line.cli, "mcp-conformance", "Play a scenario of the MCP conformance suite",
+                                 [&line] { return server::mcp_conformance(line.conformance_url); });
+    conformance.add_option("url", line.conformance_url, "the suite's server")->required()->type_name("URL");
+    auto& version = line.add(line.cli, "version", "Print the version", [&line] { return print_version(line); });
+    version.add_flag("--json", line.as_json, "for programs");
 }
 
 bool is_command(CLI::App const& cli, std::string const& word) {
@@ -48,7 +145,7 @@ int unknown_command(CLI::App const& cli, std::string const& word) {
     for (auto const& name : names)
         text += " " + name;
     std::fprintf(stderr, "%s (parley --help tells more)\n", text.c_str());
-    return parley::server::kExitUsage;
+    return server::kExitUsage;
 }
 
 } // namespace
@@ -61,98 +158,34 @@ int main(int argc, char** argv) try {
             "parley: this build needs a CPU with AVX2 (2013 or later). Build with cmake -DPARLEY_CPU=x86-64 for older "
             "ones.\n",
             stderr);
-        return parley::server::kExitFault;
+        return server::kExitFault;
     }
 #endif
-    CLI::App cli("Parley makes agents look like models: point any OpenAI client at it.", "parley");
+    CommandLine line;
+    auto& cli = line.cli;
     cli.footer(
         "Settings come from flags, then the environment, then .env, then defaults.\n"
         "Exit codes: 0 fine, 1 the configuration or the command failed, 2 wrong usage.");
-    cli.set_version_flag("--version", "parley " + std::string(parley::server::version()));
+    cli.set_version_flag("--version", "parley " + std::string(server::version()));
     cli.require_subcommand(0, 1);
-    Flags flags;
-    auto as_json = false;
-    parley::server::ChatOptions chat;
-
-    auto* const serve = cli.add_subcommand("serve", "Start the gateway");
-    serve->add_option("--host", flags.host, "address to listen on (HOST) [127.0.0.1]");
-    serve->add_option("--port", flags.port, "port, 0 = any (PORT) [8000]");
-    serve->add_option("--threads", flags.threads, "event loops, one a core (PARLEY_THREADS) [all cores]")
-        ->check(CLI::Range(1, 256));
-    serve->add_flag("--allow-anonymous", flags.allow_anonymous, "serve without API keys on any address");
-    add_run_flags(*serve, flags);
-    serve->footer(
-        "API keys: PARLEY_API_KEYS=key1,key2. TLS: PARLEY_TLS_CERT and PARLEY_TLS_KEY. Browsers: PARLEY_CORS_ORIGINS.\n"
-        "SIGHUP or a changed file reloads the configuration; SIGTERM drains, a second one cuts.");
-
-    auto* const validate = cli.add_subcommand("validate", "Check the configuration and report every fault in it");
-    add_config_flags(*validate, flags);
-    validate->add_flag("--json", as_json, "for programs");
-
-    auto* const agents = cli.add_subcommand("agents", "List the agents, and why one is not available");
-    add_config_flags(*agents, flags);
-    agents->add_flag("--json", as_json, "for programs");
-
-    auto* const talk = cli.add_subcommand("chat", "Talk to an agent in the terminal");
-    talk->add_option("model", chat.model, "the agent, e.g. demo")->required();
-    talk->add_option("-m,--message", chat.message, "ask this one thing and leave")->type_name("TEXT");
-    talk->add_option("--url", chat.url, "a running gateway, e.g. http://127.0.0.1:8000 [one is started for this chat]");
-    talk->add_flag("--json", chat.as_json, "with --message: print the answer as the API gives it");
-    add_run_flags(*talk, flags);
-
-    auto* const mcp = cli.add_subcommand("mcp", "Look at the MCP servers and their tools, and try them");
-    mcp->require_subcommand(1);
-    parley::server::McpOptions tools;
-    auto const add_mcp = [&](char const* name, char const* help) {
-        auto* const command = mcp->add_subcommand(name, help);
-        add_config_flags(*command, flags);
-        command->add_option("--data", flags.data, "folder for what is kept [data]")->type_name("DIR");
-        command->add_flag("--debug", flags.debug, "show what is said and what goes wrong");
-        return command;
-    };
-    auto* const mcp_list = add_mcp("list", "Start the servers and list their tools");
-    mcp_list->add_option("server", tools.server, "only this one")->type_name("LABEL");
-    mcp_list->add_flag("--json", tools.as_json, "for programs");
-    auto* const mcp_call = add_mcp("call", "Call one tool and print its result");
-    mcp_call->add_option("server", tools.server, "the server's label")->required()->type_name("LABEL");
-    mcp_call->add_option("tool", tools.tool, "the tool's own name, without the label")->required()->type_name("TOOL");
-    mcp_call->add_option("arguments", tools.arguments, "its arguments [{}]")->type_name("JSON");
-    mcp_call->add_flag("--json", tools.as_json, "for programs");
-    auto* const mcp_doctor = add_mcp("doctor", "Start every server and say what is wrong; exit code 1 if something is");
-    mcp_doctor->add_flag("--json", tools.as_json, "for programs");
-    auto* const mcp_approve = add_mcp("approve", "Accept the definitions of a server's tools as they are now");
-    mcp_approve->add_option("server", tools.server, "the server's label")->required()->type_name("LABEL");
-    mcp_approve->add_option("tool", tools.tool, "only this one")->type_name("TOOL");
-
-    auto* const conformance = cli.add_subcommand("mcp-conformance", "Play a scenario of the MCP conformance suite");
-    std::string conformance_url;
-    conformance->add_option("url", conformance_url, "the suite's server")->required()->type_name("URL");
-
-    auto* const version = cli.add_subcommand("version", "Print the version");
-    version->add_flag("--json", as_json, "for programs");
-
+    add_serve(line);
+    add_looks(line);
+    add_chat(line);
+    add_mcp(line);
+    add_others(line);
     if (argc < 2) {
         std::fputs(cli.help().c_str(), stderr);
-        return parley::server::kExitUsage;
+        return server::kExitUsage;
     }
     if (argv[1][0] != '-' && !is_command(cli, argv[1])) return unknown_command(cli, argv[1]);
     try {
         cli.parse(argc, argv);
     } catch (CLI::ParseError const& error) {
-        return cli.exit(error) == 0 ? parley::server::kExitOk : parley::server::kExitUsage;
+        return cli.exit(error) == 0 ? server::kExitOk : server::kExitUsage;
     }
-    if (serve->parsed()) return parley::server::serve(flags);
-    if (validate->parsed()) return parley::server::validate(flags, as_json);
-    if (agents->parsed()) return parley::server::list_agents(flags, as_json);
-    if (talk->parsed()) return parley::server::chat(flags, chat);
-    if (mcp_list->parsed()) return parley::server::mcp_list(flags, tools);
-    if (mcp_call->parsed()) return parley::server::mcp_call(flags, tools);
-    if (mcp_doctor->parsed()) return parley::server::mcp_doctor(flags, tools);
-    if (mcp_approve->parsed()) return parley::server::mcp_approve(flags, tools);
-    if (conformance->parsed()) return parley::server::mcp_conformance(conformance_url);
-    auto const text = std::string(parley::server::version());
-    std::printf(as_json ? "{\"version\":\"%s\"}\n" : "parley %s\n", text.c_str());
-    return parley::server::kExitOk;
+    for (auto const& [command, run] : line.commands)
+        if (command->parsed()) return run();
+    return server::kExitUsage;
 } catch (std::exception const& error) {
     std::fprintf(stderr, "parley: %s\n", error.what());
     return parley::server::kExitFault;
