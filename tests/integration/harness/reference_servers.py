@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +20,10 @@ def node() -> str:
         subprocess.run(
             ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=ROOT, check=True, timeout=300
         )
-    found = shutil.which("node")
+    # Debian 12 has Node.js 18, with which server-everything answers every request over HTTP with a parse error.
+    arch = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), "none")
+    bundled = ROOT / "node_modules" / f"node-linux-{arch}" / "bin/node"
+    found = str(bundled) if bundled.exists() else shutil.which("node")
     assert found, "no Node.js"
     return found
 
