@@ -25,6 +25,7 @@ constexpr std::array<std::string_view, 14> kInherited{
     "LC_CTYPE", "TZ",   "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "TERM"};
 
 constexpr std::size_t kErrorBytesKept = 8 * 1024;
+constexpr std::size_t kPipeBytesMax = 1024 * 1024;        // Linux gives less
 constexpr std::size_t kOutboxBytesMax = 64 * 1024 * 1024; // of a program that does not read
 constexpr std::size_t kReadBytes = 64 * 1024;
 // The order of goodbyes that the specification asks for, each with its time.
@@ -67,7 +68,7 @@ public:
 
     void send(Outgoing message) override {
         if (!child_ || lost_ || outbox_bytes_ + message.json.size() > kOutboxBytesMax) {
-            auto error = not_sent("It does not read what it is sent.");
+            auto error = not_sent(!child_ || lost_ ? "It has ended." : "It does not read what it is sent.");
             if (message.on_sent) message.on_sent(error);
             if (message.id) fail_later(*message.id, std::move(error));
             return;
@@ -112,21 +113,35 @@ private:
     core::Awaitable<void> write_outbox() {
         while (!outbox_.empty()) {
             auto const written = co_await child_->write(outbox_.front().json);
+            if (lost_) co_return; // all of them have been told
+            if (!written) {
+                // It has ended, most likely, and the end of its output will tell how; a program that only reads no more
+                // is of no use either.
+                co_await ended_within(std::chrono::milliseconds(200));
+                child_->signal(SIGKILL);
+                co_return;
+            }
             auto message = std::move(outbox_.front());
             outbox_bytes_ -= message.json.size();
             outbox_.pop_front();
-            if (message.on_sent)
-                message.on_sent(written ? core::Result<>{} : not_sent("It does not read what it is sent."));
-            if (written) continue;
-            if (message.id) inbox_.on_failed(*message.id, not_sent("It does not read what it is sent."));
-            break; // the end of its output tells the rest
+            written_ += message.json.size();
+            if (message.id) in_pipe_.emplace_back(*message.id, written_);
+            while (!in_pipe_.empty() && in_pipe_.front().second + kPipeBytesMax < written_)
+                in_pipe_.pop_front();
+            if (message.on_sent) message.on_sent(core::Result<>{});
         }
-        for (auto& message : outbox_) {
-            if (message.on_sent) message.on_sent(not_sent("It has ended."));
-            if (message.id) inbox_.on_failed(*message.id, not_sent("It has ended."));
+    }
+
+    // What is in the outbox, or has its end in the pipe still, was never acted on. The outbox stays as it is: a write
+    // may still look at it.
+    void fail_unread(std::string const& why) {
+        auto const read = child_->input_read();
+        for (auto const& [id, end] : in_pipe_)
+            if (end > read) inbox_.on_failed(id, not_sent(why));
+        for (auto const& message : outbox_) {
+            if (message.on_sent) message.on_sent(not_sent(why));
+            if (message.id) inbox_.on_failed(*message.id, not_sent(why));
         }
-        outbox_.clear();
-        outbox_bytes_ = 0;
     }
 
     // A message of which the program has at most a part: without its line end it was never acted on.
@@ -146,7 +161,10 @@ private:
             while (auto const line = lines.next())
                 take(*line);
         }
-        if (lost_) co_return;
+        if (lost_) { // close() was called
+            fail_unread("It has ended.");
+            co_return;
+        }
         lost_ = true;
         // A program that closes its output without ending is of no use any more.
         co_await ended_within(std::chrono::milliseconds(200));
@@ -155,8 +173,7 @@ private:
         auto text = "The program " + net::describe_exit(status) + ".";
         auto const last = last_error_line();
         if (!last.empty()) text += " Its last words: " + last;
-        for (auto const& message : outbox_) // before all others are told: these may be asked again
-            if (message.id) inbox_.on_failed(*message.id, not_sent(text));
+        fail_unread(text); // before all others are told: these may be asked again
         inbox_.on_lost(make_error(Errc::kUpstreamUnavailable, text));
     }
 
@@ -206,6 +223,8 @@ private:
     std::unique_ptr<net::ChildProcess> child_;
     std::deque<Outgoing> outbox_;
     std::size_t outbox_bytes_ = 0;
+    std::size_t written_ = 0;                                  // of messages that were written to their end
+    std::deque<std::pair<std::int64_t, std::size_t>> in_pipe_; // requests, and where in all that was written they end
     std::string errors_;
     bool lost_ = false;
     net::TaskGroup tasks_;

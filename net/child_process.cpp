@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -170,6 +171,7 @@ core::Awaitable<bool> ChildProcess::write(std::string_view bytes) {
         if (!input_.is_open()) co_return false;
         auto const n = ::write(input_.native_handle(), bytes.data(), bytes.size());
         if (n > 0) {
+            input_written_ += static_cast<std::size_t>(n);
             bytes.remove_prefix(static_cast<std::size_t>(n));
             continue;
         }
@@ -217,6 +219,12 @@ void ChildProcess::close_pipes() noexcept {
 
 // After it was reaped only what it left behind in its group can be hit: the group id is not given out again while that
 // is there, and if it is not, nothing is hit, for we do not wait between reaping and the last signal.
+std::size_t ChildProcess::input_read() noexcept {
+    auto unread = 0; // a pipe keeps what nobody has read as long as one of its ends is open
+    if (!input_.is_open() || ::ioctl(input_.native_handle(), FIONREAD, &unread) != 0) return input_written_;
+    return input_written_ - static_cast<std::size_t>(unread);
+}
+
 void ChildProcess::signal(int number) noexcept {
     if (!status_) ::kill(-pid_, number);
 }

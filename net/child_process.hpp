@@ -45,6 +45,9 @@ public:
     core::Awaitable<std::size_t> read_output(std::span<char> into);
     core::Awaitable<std::size_t> read_errors(std::span<char> into);
 
+    /// How many of the bytes that were written it has taken out of the pipe; also once it has ended.
+    std::size_t input_read() noexcept;
+
     void close_input() noexcept;
 
     /// Makes every read and write end now.
@@ -70,6 +73,7 @@ private:
     Descriptor input_;
     Descriptor output_;
     Descriptor errors_;
+    std::size_t input_written_ = 0;
     std::optional<int> status_;
 };
 

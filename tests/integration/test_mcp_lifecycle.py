@@ -122,6 +122,19 @@ def test_death_between_calls_is_not_noticed(start_gateway, tmp_path: Path) -> No
     wait_for(lambda: children(gateway.pid) == [], 2, "no zombie")
 
 
+def test_a_call_that_nobody_has_read_is_made_again(start_gateway, tmp_path: Path) -> None:
+    """It is in the pipe of a program that is stopped, and then killed: nothing was done, so nothing is lost."""
+    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")})
+    assert result(gateway, "one__echo", {"text": "first"}) == "first"
+    pid = pid_of(tmp_path / "one")
+    os.kill(pid, signal.SIGSTOP)
+    answer = Answering(gateway, "one__echo", {"text": "second"})
+    time.sleep(0.3 * SLACK)  # by then it is in the pipe; were it not, the outcome would be the same
+    os.kill(pid, signal.SIGKILL)
+    assert answer.wait() == "second"
+    assert len(records(tmp_path / "one", "start")) == 2
+
+
 def test_a_server_that_dies_in_every_call(start_gateway, tmp_path: Path) -> None:
     """Restarts are slowed down (1 s and more between them), but the model always gets its answer."""
     gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one"), "two": stdio(tmp_path / "two")})
