@@ -112,13 +112,11 @@ core::Result<> check_version(int found) {
 
 core::Result<> run_steps(PGconn* connection) {
     auto const steps = migrations();
-    std::vector<std::string> scripts{kSchemaLock}; // one process at a time
-    for (auto const& script : scripts)
-        if (auto const done = ask(connection, script); !done) return done.error();
+    if (auto const locked = ask(connection, kSchemaLock); !locked) return locked.error(); // one process at a time
     auto const found = schema_version(connection); // another one may have been quicker
     if (!found) return found.error();
     if (auto const known = check_version(*found); !known) return known.error();
-    scripts = {"CREATE TABLE IF NOT EXISTS parley_schema (version BIGINT PRIMARY KEY)"};
+    std::vector<std::string> scripts{"CREATE TABLE IF NOT EXISTS parley_schema (version BIGINT PRIMARY KEY)"};
     for (auto i = static_cast<std::size_t>(*found); i < steps.size(); ++i) {
         scripts.emplace_back(steps[i].postgres);
         scripts.push_back("INSERT INTO parley_schema VALUES (" + std::to_string(i + 1) + ")");

@@ -27,18 +27,12 @@ core::Error unavailable(std::string reason) {
 
 void PostgresHealth::report(std::string reason) {
     std::lock_guard const lock(mutex_);
-    ready_ = reason.empty();
     reason_ = std::move(reason);
 }
 
 std::string PostgresHealth::reason() const {
     std::lock_guard const lock(mutex_);
     return reason_;
-}
-
-bool PostgresHealth::ready() const {
-    std::lock_guard const lock(mutex_);
-    return ready_;
 }
 
 PostgresLink::PostgresLink(net::Loop& loop, boost::asio::thread_pool& pool, PostgresOptions const& options,

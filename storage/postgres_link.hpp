@@ -4,7 +4,6 @@
 
 #include <boost/asio/thread_pool.hpp>
 
-#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -24,12 +23,10 @@ class PostgresHealth {
 public:
     void report(std::string reason);
     std::string reason() const; // empty = the last attempt to connect went well
-    bool ready() const;
 
 private:
-    mutable std::mutex mutex_; // guards all below
+    mutable std::mutex mutex_; // guards reason_
     std::string reason_ = "not connected yet";
-    bool ready_ = false;
 };
 
 class PostgresLink {

@@ -58,8 +58,9 @@ public:
     }
 
     StoreState state() const override {
-        auto const ready = health_.ready();
-        return {"postgres", name_, ready, health_.reason(), ready ? static_cast<int>(migrations().size()) : 0};
+        auto reason = health_.reason();
+        auto const ready = reason.empty();
+        return {"postgres", name_, ready, std::move(reason), ready ? static_cast<int>(migrations().size()) : 0};
     }
 
     void close() override { pool_.join(); }

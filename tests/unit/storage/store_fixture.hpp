@@ -30,8 +30,8 @@ public:
     using Work = std::function<core::Awaitable<void>(Database&, core::Context const&)>;
 
     /// Runs all side by side until each has ended.
-    void run(std::vector<Work> works, core::SteadyTime deadline = core::SteadyTime::max()) {
-        core::Context const context{cancellation, deadline};
+    void run(std::vector<Work> works) {
+        core::Context const context{cancellation};
         auto left = works.size();
         for (auto& work : works) {
             auto ended = [this, &left](std::exception_ptr failure) {
@@ -46,13 +46,13 @@ public:
 
     /// Runs one call, and returns what came of it.
     template <class Call>
-    auto wait(Call call, core::SteadyTime deadline = core::SteadyTime::max()) {
+    auto wait(Call call) {
         using Task = decltype(call(*database_, std::declval<core::Context const&>()));
         std::optional<typename Task::value_type> outcome;
         auto const work = [&](Database& database, core::Context const& context) -> core::Awaitable<void> {
             outcome = co_await call(database, context);
         };
-        run({work}, deadline);
+        run({work});
         return std::move(*outcome);
     }
 
