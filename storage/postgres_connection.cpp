@@ -118,7 +118,7 @@ core::Result<> run_steps(PGconn* connection) {
     if (auto const known = check_version(*found); !known) return known.error();
     std::vector<std::string> scripts{"CREATE TABLE IF NOT EXISTS parley_schema (version BIGINT PRIMARY KEY)"};
     for (auto i = static_cast<std::size_t>(*found); i < steps.size(); ++i) {
-        scripts.emplace_back(steps[i].postgres);
+        scripts.emplace_back(steps[i]);
         scripts.push_back("INSERT INTO parley_schema VALUES (" + std::to_string(i + 1) + ")");
     }
     for (auto const& script : scripts)

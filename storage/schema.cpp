@@ -10,24 +10,7 @@ namespace {
 //    conversations.id is a digest of tenant, principal and session: whoever has no right to a conversation does not
 //    have its key. A turn's id is a digest of its parent's id and its content (memory/); head is the turn that came
 //    last. Both are 32 zeros where there is none.
-constexpr Migration kConversations{.sqlite = R"sql(
-CREATE TABLE conversations (
-    tenant TEXT NOT NULL, principal TEXT NOT NULL, session TEXT NOT NULL,
-    id BLOB NOT NULL, head BLOB NOT NULL,
-    created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, expires_ms INTEGER,
-    PRIMARY KEY (tenant, principal, session)) WITHOUT ROWID;
-CREATE UNIQUE INDEX conversations_by_id ON conversations (tenant, id);
-CREATE INDEX conversations_by_expiry ON conversations (expires_ms) WHERE expires_ms IS NOT NULL;
-CREATE TABLE turns (
-    tenant TEXT NOT NULL, conversation BLOB NOT NULL, id BLOB NOT NULL,
-    parent BLOB NOT NULL, depth INTEGER NOT NULL, kind INTEGER NOT NULL, agent TEXT NOT NULL, messages TEXT NOT NULL,
-    idempotency_key TEXT NOT NULL, finish TEXT NOT NULL, model TEXT NOT NULL,
-    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
-    created_ms INTEGER NOT NULL,
-    PRIMARY KEY (tenant, conversation, id)) WITHOUT ROWID;
-CREATE INDEX turns_by_parent ON turns (tenant, conversation, parent);
-)sql",
-                                   .postgres = R"sql(
+constexpr std::string_view kConversations = R"sql(
 CREATE TABLE conversations (
     tenant TEXT NOT NULL, principal TEXT NOT NULL, session TEXT NOT NULL,
     id BYTEA NOT NULL, head BYTEA NOT NULL,
@@ -43,13 +26,13 @@ CREATE TABLE turns (
     created_ms BIGINT NOT NULL,
     PRIMARY KEY (tenant, conversation, id));
 CREATE INDEX turns_by_parent ON turns (tenant, conversation, parent);
-)sql"};
+)sql";
 
-constexpr std::array<Migration, 1> kMigrations{kConversations};
+constexpr std::array kMigrations{kConversations};
 
 } // namespace
 
-std::span<Migration const> migrations() noexcept {
+std::span<std::string_view const> migrations() noexcept {
     return kMigrations;
 }
 

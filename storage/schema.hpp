@@ -8,14 +8,9 @@
 
 namespace parley::storage {
 
-/// SQL scripts, several statements each.
-struct Migration {
-    std::string_view sqlite;
-    std::string_view postgres;
-};
-
-/// Step 1 first; the schema's version is how many of them were made.
-std::span<Migration const> migrations() noexcept;
+/// SQL scripts for both databases, several statements each, in Postgres' types: SQLite keeps in any column what it is
+/// given. Step 1 first; the schema's version is how many of them were made.
+std::span<std::string_view const> migrations() noexcept;
 
 /// What is said about a schema that a newer program made.
 std::string newer_schema(int found);

@@ -26,7 +26,7 @@ core::Result<> migrate(SqliteConnection& connection) {
         return core::make_error(core::Errc::kInvalidValue, newer_schema(*found));
     }
     for (auto i = static_cast<std::size_t>(*found); i < steps.size(); ++i) {
-        if (auto const made = connection.execute(std::string(steps[i].sqlite)); !made) return made.error();
+        if (auto const made = connection.execute(std::string(steps[i])); !made) return made.error();
     }
     if (auto const noted = connection.execute("PRAGMA user_version=" + std::to_string(steps.size())); !noted)
         return noted.error();
