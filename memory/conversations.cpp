@@ -15,9 +15,13 @@ using storage::Statement;
 using storage::Value;
 
 constexpr std::size_t kIdsAtOnce = 500;
+constexpr std::int64_t kErasedAtOnce = 200;
 constexpr std::string_view kColumns =
     "t.kind, t.id, t.parent, t.depth, t.messages, t.agent, t.idempotency_key, t.finish, t.model, t.prompt_tokens, "
-    "t.completion_tokens, t.created_ms";
+    "t.completion_tokens, t.created_ms, t.asked_ms";
+constexpr std::string_view kAskedAgain =
+    "ON CONFLICT (tenant, conversation, id) DO UPDATE SET asked_ms = excluded.asked_ms, "
+    "idempotency_key = excluded.idempotency_key WHERE turns.asked_ms < excluded.asked_ms";
 
 Blob blob(TurnId const& id) {
     return {std::string(reinterpret_cast<char const*>(id.data()), id.size())};
@@ -46,8 +50,16 @@ std::vector<StoredTurn> turns_in(Rows const& rows) {
         out.push_back({static_cast<TurnKind>(storage::integer(row[0])), turn_id(row[1]), turn_id(row[2]),
                        storage::integer(row[3]), storage::text(row[4]), storage::text(row[5]), storage::text(row[6]),
                        storage::text(row[7]), storage::text(row[8]), storage::integer(row[9]),
-                       storage::integer(row[10]), storage::integer(row[11])});
+                       storage::integer(row[10]), storage::integer(row[11]), storage::integer(row[12])});
     }
+    return out;
+}
+
+// What is followed by another question at once.
+std::vector<TurnId> unanswered(std::vector<StoredTurn> const& path) {
+    std::vector<TurnId> out;
+    for (std::size_t i = 0; i + 1 < path.size(); ++i)
+        if (path[i].kind != TurnKind::kAnswer && path[i + 1].kind == TurnKind::kInput) out.push_back(path[i].id);
     return out;
 }
 
@@ -57,12 +69,12 @@ Value or_null(std::optional<std::int64_t> value) {
 
 } // namespace
 
-core::Task<std::vector<StoredTurn>> Conversations::find(core::Context const& context, ConversationKey key,
-                                                        std::vector<TurnId> ids) {
+core::Task<std::vector<StoredTurn>> Conversations::among(core::Context const& context, ConversationKey key,
+                                                         std::string condition, std::vector<TurnId> ids) {
     Batch batch;
     for (std::size_t from = 0; from < ids.size(); from += kIdsAtOnce) {
         Statement statement{"SELECT " + std::string(kColumns) + " FROM turns t WHERE t.tenant = $1 AND " +
-                                "t.conversation = $2 AND t.id IN (",
+                                "t.conversation = $2 AND " + condition + " IN (",
                             {key.tenant, conversation_id(key)}};
         for (auto i = from; i < std::min(ids.size(), from + kIdsAtOnce); ++i) {
             statement.values.emplace_back(blob(ids[i]));
@@ -79,18 +91,45 @@ core::Task<std::vector<StoredTurn>> Conversations::find(core::Context const& con
     co_return std::move(out);
 }
 
-core::Task<std::vector<StoredTurn>> Conversations::path(core::Context const& context, ConversationKey key) {
+core::Task<std::vector<StoredTurn>> Conversations::find(core::Context const& context, ConversationKey key,
+                                                        std::vector<TurnId> ids) {
+    return among(context, std::move(key), "t.id", std::move(ids));
+}
+
+core::Task<std::vector<StoredTurn>> Conversations::answers(core::Context const& context, ConversationKey key,
+                                                           std::vector<TurnId> parents) {
+    auto const kind = std::to_string(static_cast<int>(TurnKind::kAnswer));
+    auto found = co_await among(context, std::move(key), "t.kind = " + kind + " AND t.parent", std::move(parents));
+    if (!found) co_return found.error();
+    std::ranges::sort(*found, [](StoredTurn const& a, StoredTurn const& b) {
+        return a.created_ms != b.created_ms ? a.created_ms > b.created_ms : a.id < b.id;
+    });
+    co_return std::move(*found);
+}
+
+core::Task<Path> Conversations::path(core::Context const& context, ConversationKey key) {
     Batch batch{
         {"WITH RECURSIVE path AS ("
-         "SELECT t.* FROM conversations c JOIN turns t ON t.tenant = c.tenant AND t.conversation = c.id "
+         "SELECT t.*, c.resent FROM conversations c JOIN turns t ON t.tenant = c.tenant AND t.conversation = c.id "
          "AND t.id = c.head WHERE c.tenant = $1 AND c.principal = $2 AND c.session = $3 "
-         "UNION ALL SELECT p.* FROM path JOIN turns p ON p.tenant = path.tenant "
+         "UNION ALL SELECT p.*, path.resent FROM path JOIN turns p ON p.tenant = path.tenant "
          "AND p.conversation = path.conversation AND p.id = path.parent) SELECT " +
-             std::string(kColumns) + " FROM path t ORDER BY t.depth",
+             std::string(kColumns) + ", t.resent FROM path t ORDER BY t.depth",
          {key.tenant, key.principal, key.session}}};
     auto rows = co_await database_.read(context, std::move(batch));
     if (!rows) co_return rows.error();
-    co_return turns_in(rows->at(0));
+    auto const& found = rows->at(0);
+    Path path{turns_in(found), !found.rows.empty() && storage::integer(found.rows[0].back()) == 1};
+    auto const waiting = unanswered(path.turns);
+    if (waiting.empty()) co_return std::move(path);
+    auto late = co_await answers(context, std::move(key), waiting);
+    if (!late) co_return late.error();
+    for (auto const& id : waiting) {
+        auto const answer = std::ranges::find(*late, id, &StoredTurn::parent);
+        auto const question = std::ranges::find(path.turns, id, &StoredTurn::id);
+        if (answer != late->end()) path.turns.insert(question + 1, std::move(*answer));
+    }
+    co_return std::move(path);
 }
 
 core::Task<std::vector<StoredTurn>> Conversations::tree(core::Context const& context, ConversationKey key) {
@@ -102,41 +141,31 @@ core::Task<std::vector<StoredTurn>> Conversations::tree(core::Context const& con
     co_return turns_in(rows->at(0));
 }
 
-core::Task<std::vector<StoredTurn>> Conversations::answers(core::Context const& context, ConversationKey key,
-                                                           TurnId parent) {
-    auto const kind = static_cast<std::int64_t>(TurnKind::kAnswer);
-    Batch batch{{"SELECT " + std::string(kColumns) +
-                     " FROM turns t WHERE t.tenant = $1 AND t.conversation = $2 AND t.parent = $3 AND t.kind = $4 "
-                     "ORDER BY t.created_ms DESC, t.id",
-                 {key.tenant, conversation_id(key), blob(parent), kind}}};
-    auto rows = co_await database_.read(context, std::move(batch));
-    if (!rows) co_return rows.error();
-    co_return turns_in(rows->at(0));
-}
-
 Statement Conversations::insert(ConversationKey const& key, StoredTurn const& turn) const {
     auto const created = turn.created_ms != 0 ? turn.created_ms : now_();
     return {
         "INSERT INTO turns (tenant, conversation, id, parent, depth, kind, agent, messages, idempotency_key, finish, "
-        "model, prompt_tokens, completion_tokens, created_ms) "
-        "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 ",
+        "model, prompt_tokens, completion_tokens, created_ms, asked_ms) "
+        "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 ",
         {key.tenant, conversation_id(key), blob(turn.id), blob(turn.parent), turn.depth,
          static_cast<std::int64_t>(turn.kind), turn.agent, turn.messages, turn.idempotency_key, turn.finish, turn.model,
-         turn.prompt_tokens, turn.completion_tokens, created}};
+         turn.prompt_tokens, turn.completion_tokens, created, turn.asked_ms}};
 }
 
 core::Task<> Conversations::follow(core::Context const& context, ConversationKey key, std::vector<StoredTurn> turns,
-                                   std::optional<std::int64_t> expires_ms) {
+                                   bool resent, std::optional<std::int64_t> expires_ms) {
     if (turns.empty()) co_return core::Result<>();
     Batch batch{
-        {"INSERT INTO conversations (tenant, principal, session, id, head, created_ms, updated_ms, expires_ms) "
-         "VALUES ($1, $2, $3, $4, $5, $6, $6, $7) ON CONFLICT (tenant, principal, session) DO UPDATE "
-         "SET head = excluded.head, updated_ms = excluded.updated_ms, expires_ms = excluded.expires_ms",
-         {key.tenant, key.principal, key.session, conversation_id(key), blob(turns.back().id), now_(),
-          or_null(expires_ms)}}};
+        {"INSERT INTO conversations (tenant, principal, session, id, head, resent, created_ms, updated_ms, expires_ms) "
+         "VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) ON CONFLICT (tenant, principal, session) DO UPDATE "
+         "SET head = excluded.head, updated_ms = excluded.updated_ms, expires_ms = excluded.expires_ms, "
+         "resent = CASE WHEN excluded.resent = 1 THEN 1 ELSE conversations.resent END",
+         {key.tenant, key.principal, key.session, conversation_id(key), blob(turns.back().id),
+          std::int64_t{resent ? 1 : 0}, now_(), or_null(expires_ms)}}};
     for (auto const& turn : turns) {
         auto statement = insert(key, turn);
-        statement.sql += "WHERE true ON CONFLICT DO NOTHING";
+        statement.sql += "WHERE true ";
+        statement.sql += kAskedAgain;
         batch.push_back(std::move(statement));
     }
     auto const written = co_await database_.write(context, std::move(batch));
@@ -144,61 +173,102 @@ core::Task<> Conversations::follow(core::Context const& context, ConversationKey
     co_return core::Result<>();
 }
 
-core::Task<bool> Conversations::append(core::Context const& context, ConversationKey key, StoredTurn turn,
+core::Task<bool> Conversations::append(core::Context const& context, ConversationKey key, std::vector<StoredTurn> turns,
                                        std::optional<std::int64_t> expires_ms) {
+    auto const parent = blob(turns.front().parent);
+    auto const last = blob(turns.back().id);
     Batch batch{
-        {"INSERT INTO conversations (tenant, principal, session, id, head, created_ms, updated_ms, expires_ms) "
-         "VALUES ($1, $2, $3, $4, $5, $6, $6, $7) ON CONFLICT DO NOTHING",
+        {"INSERT INTO conversations (tenant, principal, session, id, head, resent, created_ms, updated_ms, expires_ms) "
+         "VALUES ($1, $2, $3, $4, $5, 0, $6, $6, $7) ON CONFLICT DO NOTHING",
          {key.tenant, key.principal, key.session, conversation_id(key), blob(kRoot), now_(), or_null(expires_ms)}},
         {"UPDATE conversations SET head = $5, updated_ms = $6, expires_ms = $7 "
          "WHERE tenant = $1 AND principal = $2 AND session = $3 AND head = $4",
-         {key.tenant, key.principal, key.session, blob(turn.parent), blob(turn.id), now_(), or_null(expires_ms)}}};
-    // Only if we have moved the head: else it would be a branch that nobody asked for.
-    auto statement = insert(key, turn);
-    statement.sql += "FROM conversations c WHERE c.tenant = $1 AND c.id = $2 AND c.head = $3 ON CONFLICT DO NOTHING";
-    batch.push_back(std::move(statement));
+         {key.tenant, key.principal, key.session, parent, last, now_(), or_null(expires_ms)}}};
+    for (auto const& turn : turns) { // only if we have moved the head: else it would be a branch that nobody asked for
+        auto statement = insert(key, turn);
+        statement.values.emplace_back(last);
+        statement.sql += "FROM conversations c WHERE c.tenant = $1 AND c.id = $2 AND c.head = $16 ";
+        statement.sql += kAskedAgain;
+        batch.push_back(std::move(statement));
+    }
     batch.push_back({"SELECT count(*) FROM turns WHERE tenant = $1 AND conversation = $2 AND id = $3",
-                     {key.tenant, conversation_id(key), blob(turn.id)}});
+                     {key.tenant, conversation_id(key), last}});
     auto const written = co_await database_.write(context, std::move(batch));
     if (!written) co_return written.error();
-    co_return storage::integer(written->at(3).rows.at(0).at(0)) == 1;
+    co_return storage::integer(written->back().rows.at(0).at(0)) == 1;
 }
 
-core::Task<std::vector<ConversationInfo>> Conversations::list(core::Context const& context, std::string tenant,
-                                                              std::string principal, std::int64_t before_ms,
-                                                              std::int64_t limit) {
+core::Task<bool> Conversations::answer(core::Context const& context, ConversationKey key, StoredTurn turn,
+                                       std::optional<std::int64_t> expires_ms) {
     Batch batch{
-        {"SELECT c.session, (SELECT count(*) FROM turns t WHERE t.tenant = c.tenant AND t.conversation = c.id), "
-         "c.created_ms, c.updated_ms FROM conversations c WHERE c.tenant = $1 AND c.principal = $2 "
-         "AND c.updated_ms < $3 ORDER BY c.updated_ms DESC, c.session LIMIT $4",
-         {std::move(tenant), std::move(principal), before_ms, limit}}};
-    auto const rows = co_await database_.read(context, std::move(batch));
-    if (!rows) co_return rows.error();
-    std::vector<ConversationInfo> out;
-    for (auto const& row : rows->at(0).rows)
-        out.push_back(
-            {storage::text(row[0]), storage::integer(row[1]), storage::integer(row[2]), storage::integer(row[3])});
-    co_return std::move(out);
-}
-
-core::Task<bool> Conversations::erase(core::Context const& context, ConversationKey key) {
-    Batch batch{{"DELETE FROM turns WHERE tenant = $1 AND conversation = $2", {key.tenant, conversation_id(key)}},
-                {"DELETE FROM conversations WHERE tenant = $1 AND principal = $2 AND session = $3",
-                 {key.tenant, key.principal, key.session}}};
+        {"UPDATE conversations SET head = CASE WHEN head = $4 THEN $5 ELSE head END, updated_ms = $6, "
+         "expires_ms = $7 WHERE tenant = $1 AND principal = $2 AND session = $3",
+         {key.tenant, key.principal, key.session, blob(turn.parent), blob(turn.id), now_(), or_null(expires_ms)}}};
+    auto statement = insert(key, turn);
+    // The same words again, made anew: it is the latest now.
+    statement.sql +=
+        "FROM turns p WHERE p.tenant = $1 AND p.conversation = $2 AND p.id = $4 "
+        "ON CONFLICT (tenant, conversation, id) DO UPDATE SET created_ms = excluded.created_ms, "
+        "idempotency_key = excluded.idempotency_key, agent = excluded.agent";
+    batch.push_back(std::move(statement));
     auto const written = co_await database_.write(context, std::move(batch));
     if (!written) co_return written.error();
     co_return written->at(1).changed == 1;
 }
 
+core::Task<std::vector<ConversationInfo>> Conversations::list(core::Context const& context, std::string tenant,
+                                                              std::optional<std::string> principal,
+                                                              std::int64_t before_ms, std::int64_t limit) {
+    Statement statement{
+        "SELECT c.principal, c.session, "
+        "(SELECT count(*) FROM turns t WHERE t.tenant = c.tenant AND t.conversation = c.id), "
+        "c.created_ms, c.updated_ms FROM conversations c WHERE c.tenant = $1 AND c.updated_ms < $2 ",
+        {std::move(tenant), before_ms, limit}};
+    if (principal) {
+        statement.sql += "AND c.principal = $4 ";
+        statement.values.emplace_back(std::move(*principal));
+    }
+    statement.sql += "ORDER BY c.updated_ms DESC, c.session LIMIT $3";
+    Batch batch{std::move(statement)};
+    auto const rows = co_await database_.read(context, std::move(batch));
+    if (!rows) co_return rows.error();
+    std::vector<ConversationInfo> out;
+    for (auto const& row : rows->at(0).rows) {
+        out.push_back({storage::text(row[0]), storage::text(row[1]), storage::integer(row[2]), storage::integer(row[3]),
+                       storage::integer(row[4])});
+    }
+    co_return std::move(out);
+}
+
+// The conversation's row goes first: who adds a turn takes hold of that row before, so nothing is added afterwards.
+Batch Conversations::erasure(ConversationKey const& key) {
+    return {{"DELETE FROM conversations WHERE tenant = $1 AND principal = $2 AND session = $3",
+             {key.tenant, key.principal, key.session}},
+            {"DELETE FROM turns WHERE tenant = $1 AND conversation = $2", {key.tenant, conversation_id(key)}}};
+}
+
+core::Task<bool> Conversations::erase(core::Context const& context, ConversationKey key) {
+    auto const written = co_await database_.write(context, erasure(key));
+    if (!written) co_return written.error();
+    co_return written->at(0).changed == 1;
+}
+
 core::Task<std::int64_t> Conversations::erase_all(core::Context const& context, std::string tenant,
                                                   std::string principal) {
-    Batch batch{{"DELETE FROM turns WHERE tenant = $1 AND conversation IN "
-                 "(SELECT id FROM conversations WHERE tenant = $1 AND principal = $2)",
-                 {tenant, principal}},
-                {"DELETE FROM conversations WHERE tenant = $1 AND principal = $2", {tenant, principal}}};
-    auto const written = co_await database_.write(context, std::move(batch));
-    if (!written) co_return written.error();
-    co_return written->at(1).changed;
+    std::int64_t count = 0;
+    for (;;) {
+        Batch question{{"SELECT session FROM conversations WHERE tenant = $1 AND principal = $2 LIMIT $3",
+                        {tenant, principal, kErasedAtOnce}}};
+        auto const found = co_await database_.read(context, std::move(question));
+        if (!found) co_return found.error();
+        if (found->at(0).rows.empty()) co_return count;
+        Batch batch;
+        for (auto const& row : found->at(0).rows)
+            std::ranges::move(erasure({tenant, principal, storage::text(row[0])}), std::back_inserter(batch));
+        auto const written = co_await database_.write(context, std::move(batch));
+        if (!written) co_return written.error();
+        count += std::ssize(found->at(0).rows);
+    }
 }
 
 core::Task<std::int64_t> Conversations::erase_expired(core::Context const& context, std::int64_t limit) {
@@ -212,16 +282,12 @@ core::Task<std::int64_t> Conversations::erase_expired(core::Context const& conte
     if (!due) co_return due.error();
     Batch batch;
     for (auto const& row : due->at(0).rows) {
-        ConversationKey const key{storage::text(row[0]), storage::text(row[1]), storage::text(row[2])};
+        auto both = erasure({storage::text(row[0]), storage::text(row[1]), storage::text(row[2])});
         // One that was used meanwhile has a new time, and stays.
-        batch.push_back(
-            {"DELETE FROM conversations WHERE tenant = $1 AND principal = $2 AND session = $3 "
-             "AND expires_ms <= $4",
-             {key.tenant, key.principal, key.session, now}});
-        batch.push_back(
-            {"DELETE FROM turns WHERE tenant = $1 AND conversation = $2 AND NOT EXISTS "
-             "(SELECT 1 FROM conversations c WHERE c.tenant = $1 AND c.id = $2)",
-             {key.tenant, conversation_id(key)}});
+        both[0].sql += " AND expires_ms <= $4";
+        both[0].values.emplace_back(now);
+        both[1].sql += " AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.tenant = $1 AND c.id = $2)";
+        std::ranges::move(both, std::back_inserter(batch));
     }
     auto const written = co_await database_.write(context, std::move(batch));
     if (!written) co_return written.error();

@@ -122,8 +122,8 @@ TurnId answer_id_of(TurnId const& parent, std::string_view text, std::span<Call 
 // Walks the messages and closes a turn where one ends.
 class Walk {
 public:
-    Walk(std::span<std::string const> client_tools, TurnId const& parent)
-        : client_tools_(client_tools), parent_(parent) {}
+    Walk(std::span<std::string const> client_tools, TurnId const& parent, std::span<std::string const> awaited)
+        : client_tools_(client_tools), parent_(parent), awaited_(awaited.begin(), awaited.end()) {}
 
     void take(chat::Message const& message, std::size_t index) {
         switch (message.role) {
@@ -203,9 +203,9 @@ private:
 
     std::span<std::string const> client_tools_;
     TurnId parent_;
-    std::vector<Turn> turns_;
     std::vector<std::string> awaited_; // ids of calls that the client was to run
-    bool open_ = false;                // an answer whose end has not been seen
+    std::vector<Turn> turns_;
+    bool open_ = false; // an answer whose end has not been seen
     std::size_t first_ = 0;
     std::string text_;
 };
@@ -227,8 +227,8 @@ std::string content_text(chat::Message const& message) {
 }
 
 std::vector<Turn> turns_of(std::span<chat::Message const> messages, std::span<std::string const> client_tools,
-                           TurnId const& parent) {
-    Walk walk(client_tools, parent);
+                           TurnId const& parent, std::span<std::string const> awaited) {
+    Walk walk(client_tools, parent, awaited);
     for (std::size_t i = 0; i < messages.size(); ++i)
         walk.take(messages[i], i);
     return walk.finish(messages.size());

@@ -38,9 +38,10 @@ struct Turn {
 };
 
 /// The turns that `messages` tell, oldest first, as the children of `parent`. `client_tools`: the names of the tools
-/// that the request brings; calls of any other tool were the agent's.
+/// that the request brings; calls of any other tool were the agent's. `awaited`: ids of calls made before these
+/// messages whose results the client is to bring.
 std::vector<Turn> turns_of(std::span<chat::Message const> messages, std::span<std::string const> client_tools,
-                           TurnId const& parent = kRoot);
+                           TurnId const& parent = kRoot, std::span<std::string const> awaited = {});
 
 /// The id of an answer that we made: its visible text (all rounds), and the calls that the client is to run, as the
 /// JSON array `tool_calls`, empty = none.

@@ -9,21 +9,23 @@ namespace {
 // 1. Conversations. `tenant` leads every key, so that a distributed Postgres can spread the tables by it.
 //    conversations.id is a digest of tenant, principal and session: whoever has no right to a conversation does not
 //    have its key. A turn's id is a digest of its parent's id and its content (memory/); head is the turn that came
-//    last. Both are 32 zeros where there is none.
+//    last. Both are 32 zeros where there is none. resent: 1 once the client has been seen to send its history again.
+//    asked_ms: when a turn was asked for the last time, apart from retries; 0 for what was not asked.
 constexpr std::string_view kConversations = R"sql(
 CREATE TABLE conversations (
     tenant TEXT NOT NULL, principal TEXT NOT NULL, session TEXT NOT NULL,
-    id BYTEA NOT NULL, head BYTEA NOT NULL,
+    id BYTEA NOT NULL, head BYTEA NOT NULL, resent BIGINT NOT NULL,
     created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL, expires_ms BIGINT,
     PRIMARY KEY (tenant, principal, session));
 CREATE UNIQUE INDEX conversations_by_id ON conversations (tenant, id);
+CREATE INDEX conversations_by_use ON conversations (tenant, principal, updated_ms);
 CREATE INDEX conversations_by_expiry ON conversations (expires_ms) WHERE expires_ms IS NOT NULL;
 CREATE TABLE turns (
     tenant TEXT NOT NULL, conversation BYTEA NOT NULL, id BYTEA NOT NULL,
     parent BYTEA NOT NULL, depth BIGINT NOT NULL, kind BIGINT NOT NULL, agent TEXT NOT NULL, messages TEXT NOT NULL,
     idempotency_key TEXT NOT NULL, finish TEXT NOT NULL, model TEXT NOT NULL,
     prompt_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL,
-    created_ms BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL, asked_ms BIGINT NOT NULL,
     PRIMARY KEY (tenant, conversation, id));
 CREATE INDEX turns_by_parent ON turns (tenant, conversation, parent);
 )sql";

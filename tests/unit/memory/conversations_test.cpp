@@ -44,27 +44,34 @@ protected:
         });
     }
     bool follow(ConversationKey const& key, std::vector<StoredTurn> turns, std::optional<std::int64_t> expires = {}) {
-        auto const done = ask([&](auto& all, auto const& context) { return all.follow(context, key, turns, expires); });
+        auto const done =
+            ask([&](auto& all, auto const& context) { return all.follow(context, key, turns, false, expires); });
         EXPECT_TRUE(done) << done.error().detail;
         return done.has_value();
     }
-    bool append(ConversationKey const& key, StoredTurn turn) {
-        auto const done = ask([&](auto& all, auto const& context) { return all.append(context, key, turn, {}); });
+    bool append(ConversationKey const& key, std::vector<StoredTurn> turns) {
+        auto const done = ask([&](auto& all, auto const& context) { return all.append(context, key, turns, {}); });
+        EXPECT_TRUE(done) << done.error().detail;
+        return done && *done;
+    }
+    bool answer(ConversationKey const& key, StoredTurn turn) {
+        auto const done = ask([&](auto& all, auto const& context) { return all.answer(context, key, turn, {}); });
         EXPECT_TRUE(done) << done.error().detail;
         return done && *done;
     }
     std::vector<std::string> path(ConversationKey const& key) {
         auto const found = ask([&](auto& all, auto const& context) { return all.path(context, key); });
         EXPECT_TRUE(found) << found.error().detail;
-        return said(*found);
+        return said(found->turns);
     }
     std::vector<std::string> tree(ConversationKey const& key) {
         auto const found = ask([&](auto& all, auto const& context) { return all.tree(context, key); });
         return said(*found);
     }
     std::vector<std::string> list(std::string const& principal) {
-        auto const found =
-            ask([&](auto& all, auto const& context) { return all.list(context, unique_, principal, now_ + 1, 10); });
+        auto const found = ask([&](auto& all, auto const& context) {
+            return all.list(context, unique_, std::optional(principal), now_ + 1, 10);
+        });
         std::vector<std::string> out;
         for (auto const& one : *found)
             out.push_back(one.session + " " + std::to_string(one.turns));
@@ -146,20 +153,89 @@ TEST_P(ConversationsTest, EditsAndRegeneratedAnswersAreBranches) {
     EXPECT_EQ(tree(key()).size(), 7U);
     follow(key(), {eins}); // back to the old branch
     EXPECT_THAT(path(key()), ElementsAre("hi", "hello", "one", "eins"));
-    auto const answers = ask([&](auto& all, auto const& context) { return all.answers(context, key(), two.id); });
+    auto const answers = ask([&](auto& all, auto const& context) { return all.answers(context, key(), {two.id}); });
     EXPECT_THAT(said(*answers), ElementsAre("deux", "zwei"));
 }
 
 TEST_P(ConversationsTest, AppendsBehindWhatCameLast) {
     auto const hi = turn("hi");
-    EXPECT_TRUE(append(key(), hi));
+    EXPECT_TRUE(append(key(), {hi}));
     auto const hello = turn("hello", &hi, TurnKind::kAnswer);
-    EXPECT_TRUE(append(key(), hello));
-    EXPECT_TRUE(append(key(), hello)) << "again, because the acknowledgement was lost";
-    EXPECT_FALSE(append(key(), turn("late", &hi))) << "its parent is not the last any more";
+    EXPECT_TRUE(append(key(), {hello}));
+    EXPECT_TRUE(append(key(), {hello})) << "again, because the acknowledgement was lost";
+    EXPECT_FALSE(append(key(), {turn("late", &hi)})) << "its parent is not the last any more";
     EXPECT_THAT(tree(key()), ElementsAre("hi", "hello")) << "and it has left nothing";
-    EXPECT_TRUE(append(key(), turn("late", &hello)));
+    EXPECT_TRUE(append(key(), {turn("late", &hello)}));
     EXPECT_THAT(path(key()), ElementsAre("hi", "hello", "late"));
+}
+
+TEST_P(ConversationsTest, SeveralAreAppendedOrNone) {
+    auto const hi = turn("hi");
+    auto const there = turn("there", &hi);
+    EXPECT_TRUE(append(key(), {hi, there}));
+    EXPECT_TRUE(append(key(), {hi, there})) << "again";
+    EXPECT_FALSE(append(key(), {turn("a"), turn("b")}));
+    EXPECT_THAT(tree(key()), ElementsAre("hi", "there"));
+    EXPECT_THAT(path(key()), ElementsAre("hi", "there"));
+}
+
+// An answer that comes when the next question has been asked is a branch, and does not move the head.
+TEST_P(ConversationsTest, AnswersMoveTheHeadUnlessAnotherTurnCame) {
+    auto const hi = turn("hi");
+    auto const hello = turn("hello", &hi, TurnKind::kAnswer);
+    append(key(), {hi});
+    EXPECT_TRUE(answer(key(), hello));
+    EXPECT_TRUE(answer(key(), hello)) << "again, because the acknowledgement was lost";
+    EXPECT_THAT(path(key()), ElementsAre("hi", "hello"));
+    auto const one = turn("one", &hello);
+    auto const two = turn("two", &one);
+    append(key(), {one});
+    append(key(), {two});
+    EXPECT_TRUE(answer(key(), turn("eins", &one, TurnKind::kAnswer)));
+    EXPECT_THAT(path(key()), ElementsAre("hi", "hello", "one", "eins", "two")) << "it is read in its place";
+    EXPECT_TRUE(answer(key(), turn("zwei", &two, TurnKind::kAnswer)));
+    EXPECT_THAT(path(key()), ElementsAre("hi", "hello", "one", "eins", "two", "zwei"));
+    auto const found =
+        ask([&](auto& all, auto const& context) { return all.answers(context, key(), {two.id, one.id}); });
+    EXPECT_THAT(said(*found), ::testing::UnorderedElementsAre("eins", "zwei"));
+}
+
+TEST_P(ConversationsTest, AnAnswerDoesNotBringBackWhatWasErased) {
+    auto const hi = turn("hi");
+    append(key(), {hi});
+    (void)ask([&](auto& all, auto const& context) { return all.erase(context, key()); });
+    EXPECT_FALSE(answer(key(), turn("hello", &hi, TurnKind::kAnswer)));
+    EXPECT_THAT(tree(key()), IsEmpty());
+    EXPECT_THAT(list("p"), IsEmpty());
+}
+
+// Only a new asking counts: retries give asked_ms = 0.
+TEST_P(ConversationsTest, KnowsWhenATurnWasAskedLast) {
+    auto hi = turn("hi");
+    auto const asked = [&](std::int64_t when, std::string idempotency_key) {
+        hi.asked_ms = when;
+        hi.idempotency_key = std::move(idempotency_key);
+        follow(key(), {hi});
+        auto const found = ask([&](auto& all, auto const& context) { return all.path(context, key()); });
+        return found->turns.at(0).idempotency_key + std::to_string(found->turns.at(0).asked_ms);
+    };
+    EXPECT_EQ(asked(5, "a"), "a5");
+    EXPECT_EQ(asked(0, "b"), "a5");
+    EXPECT_EQ(asked(7, "c"), "c7");
+}
+
+TEST_P(ConversationsTest, KnowsWhetherTheClientSendsItsHistoryAgain) {
+    auto const resent = [&] {
+        auto const found = ask([&](auto& all, auto const& context) { return all.path(context, key()); });
+        return found->resent;
+    };
+    auto const hi = turn("hi");
+    append(key(), {hi});
+    EXPECT_FALSE(resent());
+    (void)ask([&](auto& all, auto const& context) { return all.follow(context, key(), {hi}, true, {}); });
+    EXPECT_TRUE(resent());
+    follow(key(), {hi});
+    EXPECT_TRUE(resent()) << "it stays known";
 }
 
 // As tabs and replicas would: each reads the path and puts its word behind it, until it has succeeded.
@@ -172,8 +248,8 @@ TEST_P(ConversationsTest, ManyWritersLoseNothingAndKeepOneOrder) {
             for (auto done = false; !done;) {
                 auto const path = co_await all.path(context, key());
                 if (!path) co_return;
-                auto const* const last = path->empty() ? nullptr : &path->back();
-                auto mine = turn("w" + std::to_string(i), last);
+                auto const* const last = path->turns.empty() ? nullptr : &path->turns.back();
+                std::vector<StoredTurn> mine{turn("w" + std::to_string(i), last)};
                 auto const appended = co_await all.append(context, key(), std::move(mine), std::nullopt);
                 EXPECT_TRUE(appended) << appended.error().detail;
                 done = !appended || *appended;
