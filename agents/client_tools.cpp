@@ -62,6 +62,15 @@ core::Result<> apply_client_tools(AgentConfig const& agent, chat::Turn& turn) {
     return {};
 }
 
+std::vector<std::string> client_tool_names(std::string_view tools_json) {
+    std::vector<std::string> names;
+    auto const tools = tools_json.empty() ? std::nullopt : parsed(tools_json);
+    if (!tools || !tools->is_array()) return names;
+    for (auto const& tool : tools->get_array())
+        names.emplace_back(name_of(tool));
+    return names;
+}
+
 core::Result<OfferedClientTools> read_client_tools(chat::Turn const& turn, ToolSet const& own) {
     OfferedClientTools out;
     auto const tools = parsed(turn.tools.empty() ? "[]" : turn.tools);

@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "agents/config.hpp"
 #include "agents/round_record.hpp"
@@ -16,6 +17,9 @@ namespace parley::agents {
 /// What the agent makes of the tools that the client sent along (AgentConfig::client_tools).
 /// Errors: kUnsupportedValue where the agent refuses them.
 core::Result<> apply_client_tools(AgentConfig const& agent, chat::Turn& turn);
+
+/// The names in a JSON array of tools; none for what is not one.
+std::vector<std::string> client_tool_names(std::string_view tools_json);
 
 struct OfferedClientTools {
     ClientToolNames names;

@@ -125,6 +125,7 @@ struct AgentConfig {
     bool vision = false; // images that tools give are shown to the model
     AllowedNames resources = {};
     MemoryCompression compression = {};
+    std::int64_t retention_hours = 0; // since a conversation was used last; 0 = for ever
     boost::json::object carried = {}; // fields of the original format that have no effect here
     std::string own_unavailable = {}; // why its own provider or model cannot be used; empty = it can
     std::string unavailable = {};     // why nothing can answer for it: own_unavailable and no usable fallback

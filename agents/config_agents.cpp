@@ -45,7 +45,7 @@ constexpr std::array<std::string_view, 5> kLimitKeys{"max_tool_rounds", "max_too
                                                      "max_total_tokens", "parallel_tool_calls_max"};
 constexpr std::array<std::string_view, 1> kServerKeys{"allowed_mcp_tools"};
 constexpr std::array<std::string_view, 2> kResourceConfigKeys{"memory", "knowledge_base"};
-constexpr std::array<std::string_view, 1> kMemoryKeys{"compression"};
+constexpr std::array<std::string_view, 2> kMemoryKeys{"compression", "retention_hours"};
 constexpr std::array<std::string_view, 4> kCompressionKeys{"enabled", "threshold_tokens", "recent_messages_to_keep",
                                                            "archive_conversations"};
 constexpr std::array<std::string_view, 2> kResources{"memory", "knowledge_base"};
@@ -70,6 +70,7 @@ constexpr std::int64_t kParallelToolCallsMax = 128;
 constexpr std::int64_t kTimeoutMaxSeconds = 86'400;
 constexpr std::int64_t kTokensMax = 1'000'000'000;
 constexpr std::int64_t kMessagesMax = 100'000;
+constexpr std::int64_t kHoursMax = 1'000'000;
 constexpr std::size_t kIdBytesMax = 128;
 
 // Ids travel in URLs, headers, logs and metrics.
@@ -236,6 +237,7 @@ void read_resource_config(ObjectReader const& reader, AgentConfig& agent, std::v
     if (memory_object == nullptr) return;
     ObjectReader const memory(reader.scope(), *memory_object, join_pointer(resources.pointer(), "memory"), unset);
     memory.allow_only(kMemoryKeys);
+    agent.retention_hours = memory.integer("retention_hours", 1, kHoursMax).value_or(0);
     auto const* compression_object = memory.object("compression");
     if (compression_object == nullptr) return;
     ObjectReader const compression(reader.scope(), *compression_object, join_pointer(memory.pointer(), "compression"),

@@ -5,6 +5,9 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <algorithm>
+#include <array>
+
 #include "core/json.hpp"
 
 namespace parley::agents {
@@ -146,6 +149,30 @@ LoopMessage plain_message(chat::Role role, std::string_view content_json) {
     auto message = begun(role);
     open_content(message);
     message.json += content_json;
+    close_content(message);
+    message.json += '}';
+    return message;
+}
+
+std::optional<LoopMessage> message_of(json::object const& given) {
+    auto const* const role = given.if_contains("role");
+    if (role == nullptr || !role->is_string()) return std::nullopt;
+    std::string_view const name(role->get_string().data(), role->get_string().size());
+    using enum chat::Role;
+    constexpr std::array roles{kSystem, kDeveloper, kUser, kAssistant, kTool, kFunction};
+    auto const* const found = std::ranges::find(roles, name, &chat::role_name);
+    if (found == roles.end()) return std::nullopt;
+    auto message = begun(*found);
+    for (auto const& member : given) {
+        if (member.key() == "role" || member.key() == "content") continue;
+        message.json += json::serialize(member.key());
+        message.json += ':';
+        message.json += json::serialize(member.value());
+        message.json += ',';
+    }
+    auto const* const content = given.if_contains("content");
+    open_content(message);
+    message.json += content != nullptr ? json::serialize(*content) : "null";
     close_content(message);
     message.json += '}';
     return message;

@@ -2,6 +2,9 @@
 // Plain data and pure functions.
 #pragma once
 
+#include <boost/json/object.hpp>
+
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,6 +48,9 @@ LoopMessage tool_message(std::string_view id_body, std::string_view text);
 
 /// A user message that shows what tools gave besides text. `images` belong to tools of those names.
 LoopMessage images_message(std::span<std::pair<std::string, mcp::Image> const> images);
+
+/// Any message that is one, in this form. nullopt: it has no role that is known.
+std::optional<LoopMessage> message_of(boost::json::object const& message);
 
 /// The ids of the calls in an assistant message, as text; empty for any other message.
 std::vector<std::string> tool_call_ids(std::string_view message_json);

@@ -36,6 +36,11 @@ core::Task<bool> ModelCall::attempt(chat::Turn const& turn, std::vector<chat::Ru
         if (!started) co_return started.error();
         stream_ = std::move(*started);
     }
+    if (before_) {
+        auto const done = co_await before_->done();
+        if (!done) co_return done.error(); // not retryable: no fallback is asked
+        before_ = nullptr;
+    }
     co_return co_await stream_->next(events);
 }
 

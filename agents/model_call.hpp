@@ -29,14 +29,23 @@ public:
     virtual void restart() = 0;
 };
 
+/// What must be done before anything of an answer may be read, while the model is already being asked.
+class BeforeAnswer {
+public:
+    virtual ~BeforeAnswer() = default;
+    virtual core::Task<> done() = 0;
+};
+
 class ModelCall {
 public:
     /// All references outlive it; `agent` has at least one candidate.
-    ModelCall(providers::Session& session, core::Context const& context, Agent const& agent)
-        : session_(session), context_(context), agent_(agent) {}
+    ModelCall(providers::Session& session, core::Context const& context, Agent const& agent,
+              BeforeAnswer* before = nullptr)
+        : session_(session), context_(context), agent_(agent), before_(before) {}
 
     /// Like ModelStream::next: appends events, waits for some that a client can see; false = the call is complete.
-    /// Errors: upstream faults of the last candidate tried, kCancelled, kDeadlineExceeded, kUnsupportedValue.
+    /// Errors: upstream faults of the last candidate tried, kCancelled, kDeadlineExceeded, kUnsupportedValue, those of
+    /// BeforeAnswer.
     core::Task<bool> next(chat::Turn const& turn, std::vector<chat::RunEvent>& events, RoundFilter* filter = nullptr);
 
     /// The next call begins, with the candidate that answered this one.
@@ -65,6 +74,7 @@ private:
     providers::Session& session_;
     core::Context const& context_;
     Agent const& agent_;
+    BeforeAnswer* before_; // null: nothing, or it is done
     std::unique_ptr<providers::ModelStream> stream_;
     std::size_t candidate_ = 0;
     bool reached_client_ = false;

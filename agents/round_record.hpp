@@ -39,6 +39,7 @@ public:
     std::vector<Call> const& calls() const noexcept { return calls_; }
     std::size_t client_calls() const noexcept { return client_calls_; }
     chat::FinishReason reason() const noexcept { return reason_; }
+    std::string const& text() const noexcept { return text_; } // JSON string body
 
     /// The assistant's message of this round with all its calls.
     LoopMessage message() const;

@@ -16,21 +16,24 @@
 
 namespace parley::agents {
 
+class ConversationTurn;
 class ToolLoop;
 
 class Run {
 public:
     /// All references outlive the run; `agent` has at least one candidate. `caller` is looked at only when the agent
     /// has tools. `without_tools`: the agent's own tools are left out of this run (background tasks of a client).
+    /// `conversation`: what is to be remembered, nullptr = nothing; recalled, `turn` is its turn().
     Run(providers::Session& session, core::Context const& context, Agent const& agent, chat::Turn turn,
-        ToolServices& tools, mcp::Caller caller, bool without_tools = false);
+        ToolServices& tools, mcp::Caller caller, bool without_tools = false, ConversationTurn* conversation = nullptr);
     ~Run();
     Run(Run const&) = delete;
     Run& operator=(Run const&) = delete;
 
     /// Like ModelStream::next: appends events, waits for some that a client can see; false = the run is complete.
     /// Errors: upstream faults of the last candidate tried, kCancelled, kDeadlineExceeded, kUnsupportedValue,
-    /// kToolNameConflict. Events may come with an error: each tool that was told as started has ended then.
+    /// kToolNameConflict, kStoreUnavailable. With a conversation the end is told when all is stored. Events may come
+    /// with an error: each tool that was told as started has ended then.
     core::Task<bool> next(std::vector<chat::RunEvent>& events);
 
     chat::Usage const& usage() const noexcept { return model_.usage(); } // of all rounds
@@ -48,8 +51,14 @@ public:
     bool tools_ran() const noexcept;
 
 private:
+    struct Remembered;
+
+    core::Task<bool> ask(std::vector<chat::RunEvent>& events);
+    core::Task<bool> ask_and_remember(std::vector<chat::RunEvent>& events);
+
     core::Context const& context_;
     chat::Turn const turn_;
+    std::unique_ptr<Remembered> remembered_; // null: no conversation
     ModelCall model_;
     std::unique_ptr<ToolLoop> loop_; // null: the agent has no tools
 };

@@ -178,6 +178,7 @@ void ToolLoop::end_round(std::vector<chat::RunEvent>& events, core::Executor con
     ++usage_.llm_calls;
     usage_.last_prompt_tokens = model_.last_prompt_tokens();
     auto const reason = record_.reason();
+    closing_text_ = record_.text();
     if (last_round_)
         return finish(reason == FinishReason::kToolCalls ? FinishReason::kStop : reason, *last_round_, events);
     if (record_.calls().empty()) // a model that announces calls and makes none has stopped
@@ -185,6 +186,7 @@ void ToolLoop::end_round(std::vector<chat::RunEvent>& events, core::Executor con
                       events);
     if (reason == FinishReason::kLength || reason == FinishReason::kContentFilter) // cut: its calls are not whole
         return finish(reason, StopReason::kCompleted, events);
+    closing_text_.clear();
     add(record_.message());
     if (record_.client_calls() == record_.calls().size()) {
         if (own_.size() > 1) park();
@@ -255,6 +257,12 @@ core::Error ToolLoop::failed(core::Error error) {
 }
 
 // ---- what the rounds leave behind
+
+std::vector<LoopMessage> ToolLoop::answer() const {
+    std::vector<LoopMessage> out(own_.begin(), own_.end());
+    if (!closing_text_.empty()) out.push_back(plain_message(chat::Role::kAssistant, '"' + closing_text_ + '"'));
+    return out;
+}
 
 void ToolLoop::add(LoopMessage message) {
     if (messages_.empty()) messages_.assign(asked_.messages.begin(), asked_.messages.end());

@@ -31,6 +31,9 @@ public:
     bool tools_ran() const noexcept { return tools_ran_; }
     bool has_tools() const noexcept { return set_ && !set_->empty(); }
 
+    /// All that a complete run added to the conversation; empty for one that needed no loop.
+    std::vector<LoopMessage> answer() const;
+
 private:
     enum class Phase : std::uint8_t { kPrepare, kModel, kTools, kPlain, kDone };
 
@@ -78,6 +81,7 @@ private:
     std::vector<chat::Message> messages_;                    // empty while they are those of asked_
     chat::Turn turn_;                                        // of this round
     std::array<std::string, 2> merged_tools_;                // by profile: the agent's and the client's as one array
+    std::string closing_text_;                               // of a round without calls, JSON string body
     bool first_round_ = true;
     std::optional<chat::StopReason> last_round_; // why this round is the last, with tools off
 

@@ -40,6 +40,13 @@ std::string_view finish_reason_name(FinishReason reason) noexcept {
     return "stop";
 }
 
+FinishReason finish_reason_named(std::string_view name) noexcept {
+    using enum FinishReason;
+    for (auto const reason : {kLength, kToolCalls, kContentFilter})
+        if (finish_reason_name(reason) == name) return reason;
+    return kStop;
+}
+
 std::string_view stop_reason_name(StopReason reason) noexcept {
     switch (reason) {
         case StopReason::kCompleted:

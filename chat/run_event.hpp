@@ -17,6 +17,7 @@ namespace parley::chat {
 enum class FinishReason : std::uint8_t { kStop, kLength, kToolCalls, kContentFilter };
 
 std::string_view finish_reason_name(FinishReason reason) noexcept;
+FinishReason finish_reason_named(std::string_view name) noexcept; // kStop for an unknown name
 
 struct TextDelta {
     std::string_view body;          // JSON string body, not empty unless logprobs is set

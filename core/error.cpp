@@ -27,6 +27,7 @@ constexpr auto kNames = std::to_array<Name>({
     {Errc::kInvalidApiKey, "invalid_api_key"},
     {Errc::kPermissionDenied, "insufficient_permissions"},
     {Errc::kModelNotFound, "model_not_found"},
+    {Errc::kConversationNotFound, "conversation_not_found"},
     {Errc::kUnknownUrl, "unknown_url"},
     {Errc::kMethodNotAllowed, "method_not_allowed"},
     {Errc::kPayloadTooLarge, "request_too_large"},

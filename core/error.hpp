@@ -23,6 +23,7 @@ enum class Errc : std::uint8_t {
     kInvalidApiKey,         // no key, or one we do not know
     kPermissionDenied,      // a known key that may not do this
     kModelNotFound,         // no agent of that name
+    kConversationNotFound,  // the caller has no conversation of that name
     kUnknownUrl,            // no such route
     kMethodNotAllowed,      // a route, but not with this method
     kPayloadTooLarge,       // body above Limits::body_bytes_max

@@ -48,6 +48,7 @@ Shape shape_of(core::Error const& error) {
         case Errc::kPermissionDenied:
             return {403, kInvalidRequest};
         case Errc::kModelNotFound:
+        case Errc::kConversationNotFound:
         case Errc::kUnknownUrl:
             return {404, kInvalidRequest};
         case Errc::kMethodNotAllowed:

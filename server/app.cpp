@@ -17,9 +17,11 @@
 
 #include "agents/model_sampler.hpp"
 #include "mcp/host.hpp"
+#include "memory/conversations.hpp"
 #include "net/loop.hpp"
 #include "net/tls.hpp"
 #include "providers/session.hpp"
+#include "server/app_store.hpp"
 #include "server/gateway.hpp"
 #include "server/memory_idempotency_store.hpp"
 #include "server/metrics_page.hpp"
@@ -91,18 +93,22 @@ private:
 struct LoopRunner {
     LoopRunner(core::LogOptions log, boost::asio::thread_pool& pool, GatewayShared const& shared,
                std::shared_ptr<agents::Catalogue const> catalogue, net::ServerLimits const& limits,
-               agents::ParkedCalls& parked, mcp::Host& host)
+               agents::ParkedCalls& parked, mcp::Host& host, storage::Store& store)
         : loop(log),
           session(loop, pool),
           tool_host(host.face(loop)),
           tools{*tool_host, parked, {}, [this](auto const& record) { log_tool_call(loop.log(), record); }},
-          gateway(loop, session, shared, std::move(catalogue), tools),
+          database(store.face(loop)),
+          conversations(*database, wall_clock_ms),
+          gateway(loop, session, shared, std::move(catalogue), tools, conversations),
           server(loop, gateway, limits, [this] { return tls; }) {}
 
     net::Loop loop;
     providers::Session session;
     std::unique_ptr<mcp::ToolHost> tool_host;
     agents::ToolServices tools;
+    std::unique_ptr<storage::Database> database;
+    memory::Conversations conversations;
     Gateway gateway;
     std::shared_ptr<net::TlsContext> tls;
     net::HttpServer server;
@@ -128,8 +134,10 @@ std::string_view version() noexcept {
 
 class App::Impl {
 public:
-    Impl(Settings settings, std::string dotenv_path, std::shared_ptr<agents::Catalogue const> catalogue)
+    Impl(Settings settings, std::string dotenv_path, std::shared_ptr<agents::Catalogue const> catalogue,
+         std::unique_ptr<storage::Store> store)
         : settings_(std::move(settings)),
+          store_(std::move(store)),
           log_(settings_.log),
           reloader_(control_, settings_, std::move(dotenv_path), std::move(catalogue), log_, metrics_,
                     {.catalogue = [this](auto const& fresh) { use(fresh); },
@@ -140,7 +148,8 @@ public:
         shared_.requests_max = settings_.requests_max;
         shared_.commit_stream_after = settings_.limits.heartbeat;
         shared_.version = version();
-        shared_.store = "none: clients send the whole history";
+        if (!settings_.session_headers.empty()) shared_.session_headers = settings_.session_headers;
+        shared_.store_health = [this] { return store_health(); };
         shared_.idempotency = std::make_unique<MemoryIdempotencyStore>();
         shared_.metrics_page = [this] { return summed_metrics(); };
         shared_.mcp_health = [this] {
@@ -166,7 +175,7 @@ public:
         mcp_host_->use(usable_servers(*reloader_.catalogue()));
         for (unsigned i = 0; i < settings_.threads; ++i) {
             loops_.push_back(std::make_unique<LoopRunner>(log, resolver_pool_, shared_, reloader_.catalogue(), limits,
-                                                          parked_calls_, *mcp_host_));
+                                                          parked_calls_, *mcp_host_, *store_));
         }
     }
 
@@ -208,6 +217,7 @@ public:
             runner->loop.stop();
         for (auto& runner : loops_)
             runner->thread.join();
+        store_->close();
         loops_.clear();
         mcp_host_.reset(); // closes sessions and programs in good order
         resolver_pool_.stop();
@@ -235,6 +245,11 @@ public:
     void warn(std::vector<std::string> const& warnings) {
         for (auto const& warning : warnings)
             log_.warn("config").add("warning", warning);
+    }
+
+    StoreHealth store_health() const {
+        auto state = store_->state();
+        return {store_in_words(state), state.ready, std::move(state.reason), state.schema_version};
     }
 
     std::uint16_t port() const noexcept { return port_; }
@@ -332,7 +347,8 @@ private:
     }
 
     Settings settings_;
-    core::Log log_; // of the main thread
+    std::unique_ptr<storage::Store> store_; // the loops' faces refer to it
+    core::Log log_;                         // of the main thread
     core::MetricSet metrics_;
     boost::asio::io_context control_{1};
     Reloader reloader_;
@@ -368,7 +384,10 @@ core::Result<std::unique_ptr<App>> App::create(Settings settings, std::string do
     if (!loaded.config) return refuse(fault_report(loaded.faults));
     auto const warnings = std::move(loaded.warnings);
     auto catalogue = agents::Catalogue::build(std::move(*loaded.config), nullptr, std::time(nullptr));
-    auto impl = std::make_unique<Impl>(std::move(settings), std::move(dotenv_path), std::move(catalogue));
+    auto store = open_store(settings);
+    if (!store) return refuse(store.error().message + "\n");
+    auto impl =
+        std::make_unique<Impl>(std::move(settings), std::move(dotenv_path), std::move(catalogue), std::move(*store));
     impl->warn(warnings);
     auto const listening = impl->listen();
     if (!listening) return refuse("Parley " + listening.error().message + ".\n");
@@ -380,6 +399,9 @@ std::uint16_t App::port() const noexcept {
 }
 agents::Catalogue const& App::catalogue() const noexcept {
     return impl_->catalogue();
+}
+StoreHealth App::store_health() const {
+    return impl_->store_health();
 }
 int App::run(bool handle_signals) {
     return impl_->run(handle_signals);

@@ -9,6 +9,7 @@
 
 #include "agents/catalogue.hpp"
 #include "core/result.hpp"
+#include "server/gateway.hpp"
 #include "server/settings.hpp"
 
 namespace parley::server {
@@ -24,6 +25,7 @@ public:
 
     std::uint16_t port() const noexcept;
     agents::Catalogue const& catalogue() const noexcept; // the newest; main thread
+    StoreHealth store_health() const;
 
     /// Serves until SIGTERM, SIGINT or stop(). Returns the exit code: 0 when everything ended in order.
     int run(bool handle_signals);

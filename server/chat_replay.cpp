@@ -33,26 +33,24 @@ core::Awaitable<void> Gateway::keep_answer(KeptAnswer& kept, RequestState const&
         .add("reason", done.error().message);
 }
 
-core::Awaitable<void> Gateway::replay(std::shared_ptr<std::string const> stored, ChatReply reply,
-                                      net::Exchange& exchange, RequestState& state) {
-    auto const answer_read = read_stored_answer(*stored);
-    if (!answer_read) co_return fail(exchange, state, answer_read.error());
+core::Awaitable<void> Gateway::replay(StoredAnswer stored, ChatReply& reply, net::Exchange& exchange,
+                                      RequestState& state) {
     state.replayed = true;
     auto head = std::move(reply.head);
-    head.id = answer_read->head.id;
-    head.created = answer_read->head.created;
-    head.model = answer_read->head.model;
-    head.choices = answer_read->head.choices;
+    head.id = stored.head.id;
+    head.created = stored.head.created;
+    head.model = stored.head.model;
+    head.choices = stored.head.choices;
     if (!reply.stream) {
         ChatJsonWriter writer(std::move(head));
-        writer.write(answer_read->events);
+        writer.write(stored.events);
         net::Response response;
         writer.finish(response.body);
         co_return answer(exchange, state, std::move(response));
     }
     ChatStreamWriter writer(std::move(head));
     std::string out;
-    writer.write(answer_read->events, out);
+    writer.write(stored.events, out);
     writer.finish(out);
     begin_stream(exchange, state);
     auto const taken = co_await exchange.write(out);

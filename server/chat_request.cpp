@@ -83,7 +83,7 @@ private:
 
     Result<> take_messages(core::CheckedObject& object, core::JsonMember const& member) {
         has_messages_ = true;
-        return read_messages(object, member, limits_, request_.messages);
+        return read_messages(object, member, limits_, request_);
     }
 
     Result<> take(std::string_view name, Slice value) {
@@ -100,10 +100,13 @@ private:
                 request_.tool_choice = value.json;
                 return check_tool_choice(value);
             }
+            if (name == "session_id") return take_session(name, value.json, request_.session_id);
+            if (name == "conversation_id") return take_session(name, value.json, request_.conversation_id);
             if (name == "functions") return take_functions(value);
             if (name == "function_call") return take_function_call(value);
         } else if (name == "stream" || name == "stream_options" || name == "tools" || name == "tool_choice" ||
-                   name == "functions" || name == "function_call") {
+                   name == "session_id" || name == "conversation_id" || name == "functions" ||
+                   name == "function_call") {
             return {};
         }
         return take_setting(name, value);
@@ -126,6 +129,12 @@ private:
         auto const read = read_boolean(path, json);
         if (!read) return read.error();
         flag = *read;
+        return {};
+    }
+
+    static Result<> take_session(std::string_view name, std::string_view json, std::string& session) {
+        if (auto const checked = check_string(Path{nullptr, name}, json); !checked) return checked;
+        session = string_text(json);
         return {};
     }
 

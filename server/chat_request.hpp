@@ -33,6 +33,10 @@ struct ChatRequest {
     std::vector<chat::Setting> settings; // see chat::Turn; null ones of known name are absent
     std::string_view tools = {};         // JSON array, empty = none; from `functions` when that was sent
     std::string_view tool_choice = {};   // JSON, empty = absent; from `function_call` when that was sent
+    std::string session_id = {};         // of the conversation, empty = not told
+    std::string conversation_id = {};    // another name for it
+    /// A tool's result whose call is not in the request: an error, unless the conversation is kept here.
+    std::optional<core::Error> stray_result = {};
     bool stream = false;
     bool include_usage = false;
     int n = 1;
@@ -49,7 +53,7 @@ struct ChatRequest {
 };
 
 /// Reads and checks the JSON `body`. Unknown fields are accepted. Errors, with `param` = JSON path where there is one:
-/// kInvalidJson, kMissingParameter, kInvalidType, kInvalidValue.
+/// kInvalidJson, kMissingParameter, kInvalidType, kInvalidValue. One may be left in stray_result.
 core::Result<ChatRequest> parse_chat_request(std::string body, RequestLimits const& limits = {});
 
 } // namespace parley::server

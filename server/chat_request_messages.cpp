@@ -336,6 +336,8 @@ private:
 // A tree, not a hash table: ids are chosen by the sender.
 class CallLedger {
 public:
+    explicit CallLedger(std::optional<core::Error>& stray) : stray_(stray) {}
+
     Result<> record(Path const& path, MessageReader const& message, chat::Role role) {
         auto const& ids = message.call_ids();
         if (role == chat::Role::kAssistant) {
@@ -351,27 +353,29 @@ public:
         if (role != chat::Role::kTool) return {};
         Path const id{&path, "tool_call_id"};
         auto const found = answered_.find(message.call_id());
-        if (found == answered_.end()) {
-            return invalid_value(id, "no assistant message before it has a tool call with this id");
+        if (found == answered_.end()) { // if the conversation is kept here, its call may be there
+            if (!stray_) stray_ = invalid_value(id, "no assistant message before it has a tool call with this id");
+            return {};
         }
         if (std::exchange(found->second, true)) return invalid_value(id, "this tool call has been answered before");
         return {};
     }
 
 private:
+    std::optional<core::Error>& stray_;
     std::map<std::string, bool> answered_;
 };
 
 } // namespace
 
 Result<> read_messages(core::CheckedObject& request, core::JsonMember const& messages, RequestLimits const& limits,
-                       std::vector<chat::Message>& out) {
+                       ChatRequest& out) {
     Path const root{nullptr, "messages"};
     if (!is_array(messages.json)) return invalid_type(root, "an array of objects", messages.json);
     Walk walk(request, messages);
     auto const array = walk.array();
     if (!array) return array.error();
-    CallLedger ledger;
+    CallLedger ledger(out.stray_result);
     auto const visited = Walk::elements(*array, [&](std::size_t index, od::value& value) -> Result<> {
         if (index == limits.messages_max) {
             return invalid_value(root, fmt::format("expected at most {} messages", limits.messages_max));
@@ -380,11 +384,11 @@ Result<> read_messages(core::CheckedObject& request, core::JsonMember const& mes
         MessageReader reader(walk, path);
         auto const message = reader.read(value);
         if (!message) return message.error();
-        out.push_back(*message);
+        out.messages.push_back(*message);
         return ledger.record(path, reader, message->role);
     });
     if (!visited) return visited;
-    if (out.empty()) return invalid_value(root, "expected at least one message, but got an empty array");
+    if (out.messages.empty()) return invalid_value(root, "expected at least one message, but got an empty array");
     return {};
 }
 

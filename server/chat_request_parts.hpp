@@ -18,9 +18,9 @@ struct JsonMember;
 
 namespace parley::server {
 
-/// Checks `messages`, a member of the request, and appends a slice for each. Errors: as parse_chat_request.
+/// Checks `messages`, a member of the request, and appends a slice for each to `out`. Errors: as parse_chat_request.
 core::Result<> read_messages(core::CheckedObject& request, core::JsonMember const& messages,
-                             RequestLimits const& limits, std::vector<chat::Message>& out);
+                             RequestLimits const& limits, ChatRequest& out);
 
 /// Checks `tools`; true when there is at least one.
 core::Result<bool> check_tools(Slice tools, RequestLimits const& limits);

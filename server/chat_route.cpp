@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "agents/given_answer.hpp"
 #include "agents/run.hpp"
 #include "server/background_task.hpp"
 #include "server/chat_request.hpp"
@@ -67,6 +68,10 @@ core::Result<> check_usable(agents::Agent const* agent, std::string const& model
     return error;
 }
 
+bool has_answers(ChatRequest const& request) {
+    return std::ranges::find(request.messages, chat::Role::kAssistant, &chat::Message::role) != request.messages.end();
+}
+
 // Who is behind the calls of tools; nobody when there are none. A user is believed only where there are no keys, so
 // that nobody but this machine can ask: a key's holder is its principal, whatever a header says.
 mcp::Caller tool_caller(agents::Agent const& agent, net::RequestHead const& head, RequestState const& state,
@@ -97,13 +102,18 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     auto const* const agent = catalogue->find(parsed->model);
     if (agent) state.agent = agent->config.agent_id;
     state.stream = parsed->stream;
+    auto ask = conversation_ask(request.head, *parsed, shared_.session_headers);
+    if (!ask) co_return fail(exchange, state, ask.error());
+    bool const is_task = is_background_task(request.head, *parsed);
+    if (!agent || is_task || !agents::has_memory(agent->config)) ask->reset();
+    if (auto const& stray = parsed->stray_result; stray && (!*ask || has_answers(*parsed)))
+        co_return fail(exchange, state, *stray);
     auto const display = tool_display(agent ? agent->config.tool_progress : agents::ToolProgress::kAuto, request.head);
     if (!display) co_return fail(exchange, state, display.error());
 
     ChatReply reply;
     reply.stream = parsed->stream;
-    reply.without_tools =
-        agent && agent->config.task_policy != agents::TaskPolicy::kAgent && is_background_task(request.head, *parsed);
+    reply.without_tools = is_task && agent && agent->config.task_policy != agents::TaskPolicy::kAgent;
     reply.head.id = loop_.ids().make("chatcmpl-");
     reply.head.created = std::time(nullptr);
     reply.head.model = parsed->model;
@@ -114,8 +124,9 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
         auto found = co_await claim_answer(request.head, *parsed, exchange, state);
         if (!found) co_return fail(exchange, state, found.error());
         if (found->answer) {
-            co_await replay(std::move(found->answer), std::move(reply), exchange, state);
-            co_return;
+            auto stored = read_stored_answer(*found->answer);
+            if (!stored) co_return fail(exchange, state, stored.error());
+            co_return co_await replay(std::move(*stored), reply, exchange, state);
         }
         reply.kept = std::make_unique<KeptAnswer>(std::move(found->claim), reply.head);
     }
@@ -134,13 +145,42 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     core::Context const context{exchange.cancellation(), run_deadline(agent->config, request.head, request.started),
                                 state.request_id};
     auto caller = tool_caller(*agent, request.head, state, shared_.keys.empty());
-    co_await run_chat(*agent, turn, context, std::move(caller), std::move(reply), exchange, state);
+    if (*ask) {
+        (*ask)->key.principal = principal_of(request.head, state);
+        state.conversation = (*ask)->key.session;
+        co_return co_await chat_remembered(*agent, turn, context, std::move(caller), std::move(**ask), reply, exchange,
+                                           state);
+    }
+    co_await run_chat(*agent, turn, context, std::move(caller), nullptr, reply, exchange, state);
+}
+
+// Without keys only this machine can ask, and may say for whom.
+std::string Gateway::principal_of(net::RequestHead const& head, RequestState const& state) const {
+    auto const user = shared_.keys.empty() ? head.get("x-user-id") : std::string_view{};
+    return user.empty() ? state.principal : std::string(user);
+}
+
+core::Awaitable<void> Gateway::chat_remembered(agents::Agent const& agent, chat::Turn turn,
+                                               core::Context const& context, mcp::Caller caller,
+                                               agents::ConversationAsk ask, ChatReply& reply, net::Exchange& exchange,
+                                               RequestState& state) {
+    agents::ConversationTurn conversation(conversations_, context, agent, turn, std::move(ask), loop_.executor());
+    auto const recalled = co_await conversation.recall();
+    if (!recalled) co_return fail(exchange, state, recalled.error());
+    if (auto const* const given = conversation.given_before()) {
+        auto told = agents::given_answer(*given);
+        StoredAnswer stored{reply.head, std::move(told.events), nullptr, std::move(told.made)};
+        stored.head.created = given->created_ms / 1000;
+        co_return co_await replay(std::move(stored), reply, exchange, state);
+    }
+    co_await run_chat(agent, conversation.turn(), context, std::move(caller), &conversation, reply, exchange, state);
+    co_await conversation.settled();
 }
 
 core::Awaitable<void> Gateway::run_chat(agents::Agent const& agent, chat::Turn turn, core::Context const& context,
-                                        mcp::Caller caller, ChatReply reply, net::Exchange& exchange,
-                                        RequestState& state) {
-    agents::Run run(session_, context, agent, turn, tools_, std::move(caller), reply.without_tools);
+                                        mcp::Caller caller, agents::ConversationTurn* conversation, ChatReply& reply,
+                                        net::Exchange& exchange, RequestState& state) {
+    agents::Run run(session_, context, agent, turn, tools_, std::move(caller), reply.without_tools, conversation);
     if (reply.stream) {
         co_await stream_run(run, reply, exchange, state);
     } else {

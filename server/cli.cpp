@@ -62,7 +62,10 @@ void greet(App const& app, Settings const& settings) {
         fmt::print(stderr, "  {:<7} {:<{}}  {}\n", label, agent.config.agent_id, width, state_of(agent, c));
         label = "";
     }
-    fmt::print(stderr, "  {:<7} {}\n", "store", "none: clients send the whole history");
+    auto const store = app.store_health();
+    fmt::print(stderr, "  {:<7} {}\n", "store",
+               store.is_ready ? store.name
+                              : fmt::format("{}{} is not reachable{}: {}", c.yellow, store.name, c.off, store.reason));
     fmt::print(
         stderr, "  {:<7} {}\n", "keys",
         settings.api_keys.empty() ? "none: whoever reaches this address may use it" : "required (PARLEY_API_KEYS)");

@@ -67,6 +67,10 @@ bool is_in_our_words(Errc code) noexcept {
     }
 }
 
+bool is_conversation_route(RouteId id) noexcept {
+    return id >= RouteId::kAgentConversation && id <= RouteId::kConversationFork;
+}
+
 Errc errc_of(int status) noexcept {
     switch (status) {
         case 405:
@@ -85,12 +89,14 @@ Errc errc_of(int status) noexcept {
 } // namespace
 
 Gateway::Gateway(net::Loop& loop, providers::Session& session, GatewayShared const& shared,
-                 std::shared_ptr<agents::Catalogue const> catalogue, agents::ToolServices& tools)
+                 std::shared_ptr<agents::Catalogue const> catalogue, agents::ToolServices& tools,
+                 memory::ConversationStore& conversations)
     : loop_(loop),
       session_(session),
       shared_(shared),
       catalogue_(std::move(catalogue)),
       tools_(tools),
+      conversations_(conversations),
       metrics_(loop.metrics()) {
     tools_.on_call = [&log = loop.log()](agents::ToolCallRecord const& call) { // the audit: one line a call
         log.info("tool_call")
@@ -241,6 +247,10 @@ core::Awaitable<void> Gateway::handle(net::Request request, net::Exchange& excha
         co_await embeddings(std::move(request), exchange, state);
     } else {
         auto const match = match_route(request.head.method, request.head.path);
+        if (is_conversation_route(route.id)) {
+            co_await conversation_page(std::move(request), match, exchange, state);
+            co_return log(state, exchange.client_gone());
+        }
         auto response = page(route.id, request, match.parameter);
         if (response) {
             answer(exchange, state, std::move(*response));
@@ -273,7 +283,7 @@ core::Result<net::Response> Gateway::page(RouteId route, net::Request const& req
         case RouteId::kLive:
             return net::Response{200, R"({"status":"alive"})"};
         case RouteId::kReady:
-            return ready_page(shared_);
+            return ready_page(*catalogue_, shared_);
         case RouteId::kMetrics:
             return net::Response{200, shared_.metrics_page(), "text/plain; version=0.0.4; charset=utf-8"};
         case RouteId::kOpenApi:
@@ -282,8 +292,7 @@ core::Result<net::Response> Gateway::page(RouteId route, net::Request const& req
             return docs_page();
         case RouteId::kRoot:
             return root_page(shared_);
-        case RouteId::kChatCompletions:
-        case RouteId::kEmbeddings:
+        default: // those that are not a page
             break;
     }
     return core::make_error(Errc::kInternal, "This route has no page.");
@@ -374,6 +383,7 @@ void Gateway::log(RequestState const& state, bool client_gone) {
             line.add("stop_reason", chat::stop_reason_name(agent->stop_reason));
     }
     if (state.replayed) line.add("replayed", "yes");
+    if (!state.conversation.empty()) line.add("conversation", state.conversation);
     if (state.first_token)
         line.add_ms("ttft_ms", std::chrono::duration<double, std::milli>(*state.first_token - state.started).count());
     line.add_ms("duration_ms", duration * 1000);

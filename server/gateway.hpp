@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "agents/catalogue.hpp"
+#include "agents/conversation_turn.hpp"
 #include "agents/run.hpp"
 #include "chat/run_event.hpp"
 #include "chat/usage.hpp"
@@ -22,10 +23,12 @@
 #include "policy/api_keys.hpp"
 #include "server/chat_request.hpp"
 #include "server/chat_writer.hpp"
+#include "server/conversation_identity.hpp"
 #include "server/gateway_metrics.hpp"
 #include "server/idempotency.hpp"
 #include "server/request_state.hpp"
 #include "server/routes.hpp"
+#include "server/stored_answer.hpp"
 
 namespace parley::server {
 
@@ -50,6 +53,14 @@ struct McpServerHealth {
     std::vector<std::string> changed_tools = {};        // whose definition is not the pinned one
 };
 
+/// How the store of conversations is doing.
+struct StoreHealth {
+    std::string name; // in words
+    bool is_ready = false;
+    std::string reason = {}; // why not; no secrets
+    int schema_version = 0;  // 0 = not known yet
+};
+
 struct GatewayShared {
     policy::ApiKeys keys;
     std::vector<std::string> cors_origins;
@@ -58,12 +69,13 @@ struct GatewayShared {
     mutable std::atomic<std::size_t> requests{0}; // counted only where there is a limit
     std::chrono::milliseconds commit_stream_after{15'000}; // silence before a stream's head is sent all the same
     std::string version;
-    std::string store; // what keeps conversations, in words
     std::atomic<bool> draining{false};
     std::function<std::string()> metrics_page;                        // all loops summed up; any thread
     std::function<std::shared_ptr<ReloadState const>()> reload_state; // any thread
+    std::function<StoreHealth()> store_health;                        // any thread
     std::function<std::vector<McpServerHealth>()> mcp_health;         // any thread; may be empty: nothing runs
     std::unique_ptr<IdempotencyStore> idempotency;                    // null: Idempotency-Key is not looked at
+    std::vector<std::string> session_headers = default_session_headers();
 };
 
 /// How one chat request is to be answered.
@@ -77,7 +89,8 @@ struct ChatReply {
 class Gateway final : public net::HttpHandler {
 public:
     Gateway(net::Loop& loop, providers::Session& session, GatewayShared const& shared,
-            std::shared_ptr<agents::Catalogue const> catalogue, agents::ToolServices& tools);
+            std::shared_ptr<agents::Catalogue const> catalogue, agents::ToolServices& tools,
+            memory::ConversationStore& conversations);
 
     /// On the loop's thread. Requests under way keep the catalogue that they started with.
     void use(std::shared_ptr<agents::Catalogue const> catalogue) { catalogue_ = std::move(catalogue); }
@@ -89,7 +102,14 @@ public:
 private:
     core::Awaitable<void> chat(net::Request request, net::Exchange& exchange, RequestState& state);
     core::Awaitable<void> run_chat(agents::Agent const& agent, chat::Turn turn, core::Context const& context,
-                                   mcp::Caller caller, ChatReply reply, net::Exchange& exchange, RequestState& state);
+                                   mcp::Caller caller, agents::ConversationTurn* conversation, ChatReply& reply,
+                                   net::Exchange& exchange, RequestState& state);
+    core::Awaitable<void> chat_remembered(agents::Agent const& agent, chat::Turn turn, core::Context const& context,
+                                          mcp::Caller caller, agents::ConversationAsk ask, ChatReply& reply,
+                                          net::Exchange& exchange, RequestState& state);
+
+    /// Whose conversations a request is about.
+    std::string principal_of(net::RequestHead const& head, RequestState const& state) const;
     core::Awaitable<void> stream_run(agents::Run& run, ChatReply& reply, net::Exchange& exchange, RequestState& state);
     core::Awaitable<void> collect_run(agents::Run& run, ChatReply& reply, net::Exchange& exchange, RequestState& state);
     void begin_stream(net::Exchange& exchange, RequestState& state);
@@ -99,8 +119,14 @@ private:
     core::Task<IdempotencyStore::Found> claim_answer(net::RequestHead const& head, ChatRequest const& request,
                                                      net::Exchange& exchange, RequestState const& state);
     core::Awaitable<void> keep_answer(KeptAnswer& kept, RequestState const& state);
-    core::Awaitable<void> replay(std::shared_ptr<std::string const> stored, ChatReply reply, net::Exchange& exchange,
-                                 RequestState& state);
+    core::Awaitable<void> replay(StoredAnswer stored, ChatReply& reply, net::Exchange& exchange, RequestState& state);
+    core::Awaitable<void> conversation_page(net::Request request, Match match, net::Exchange& exchange,
+                                            RequestState& state);
+    core::Task<net::Response> conversation_answer(core::Context const& context, net::Request const& request,
+                                                  RouteId route, std::string first, std::string second,
+                                                  std::string principal);
+    core::Task<net::Response> fork_conversation(core::Context const& context, memory::ConversationKey key,
+                                                std::string_view body);
     core::Awaitable<void> embeddings(net::Request request, net::Exchange& exchange, RequestState& state);
     core::Result<net::Response> page(RouteId route, net::Request const& request, std::string_view parameter) const;
 
@@ -126,6 +152,7 @@ private:
     GatewayShared const& shared_;
     std::shared_ptr<agents::Catalogue const> catalogue_;
     agents::ToolServices& tools_;
+    memory::ConversationStore& conversations_;
     GatewayMetrics metrics_;
 };
 

@@ -47,6 +47,8 @@ core::Sha256 request_fingerprint(ChatRequest const& request, net::RequestHead co
     add_part(bytes, request.model);
     add_part(bytes, request.tools);
     add_part(bytes, request.tool_choice);
+    add_part(bytes, request.session_id);
+    add_part(bytes, request.conversation_id);
     for (auto const& name : kIdentityHeaders)
         add_part(bytes, head.get(name));
     auto settings = request.settings;

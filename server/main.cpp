@@ -14,6 +14,7 @@
 #include "net/child_guard.hpp"
 #include "server/app.hpp"
 #include "server/cli.hpp"
+#include "server/cli_conversations.hpp"
 #include "server/cli_mcp.hpp"
 
 namespace {
@@ -26,6 +27,7 @@ struct CommandLine {
     server::Flags flags = {};
     server::ChatOptions chat = {};
     server::McpOptions tools = {};
+    server::ConversationOptions conversations = {};
     std::string conformance_url = {};
     bool as_json = false;
     std::vector<std::pair<CLI::App const*, std::function<int()>>> commands = {};
@@ -114,6 +116,32 @@ void add_mcp(CommandLine& line) {
     approve.add_option("tool", tools.tool, "only this one")->type_name("TOOL");
 }
 
+void add_conversations(CommandLine& line) {
+    auto& options = line.conversations;
+    auto* const group = line.cli.add_subcommand("conversations", "Look at what is remembered, export it, erase it");
+    group->require_subcommand(1);
+    auto const add = [&line, &options, group](char const* name, char const* help, auto run) -> CLI::App& {
+        auto& command = line.add(*group, name, help, [&line, run] { return run(line.flags, line.conversations); });
+        command
+            .add_option("--data", line.flags.data, "folder of the SQLite store [data]; DATABASE_URL names another one")
+            ->type_name("DIR");
+        command.add_option("--user", options.user, "whose: an X-User-Id, or a key's principal")->type_name("NAME");
+        return command;
+    };
+    auto& list = add("list", "List them, the one used last first", &server::conversations_list);
+    list.add_option("--limit", options.limit, "at most so many [100]")->check(CLI::Range(1, 1'000'000));
+    list.add_flag("--json", options.as_json, "for programs, one a line");
+    auto& show = add("show", "Print one, as it was said last", &server::conversations_show);
+    show.add_option("session", options.session, "its name")->required()->type_name("SESSION");
+    show.add_flag("--json", options.as_json, "for programs");
+    auto& exported =
+        add("export", "Print them with all branches, one JSON object a line", &server::conversations_export);
+    exported.add_option("session", options.session, "only this one")->type_name("SESSION");
+    auto& erase = add("erase", "Erase one, or all of a user; there is no way back", &server::conversations_erase);
+    erase.add_option("session", options.session, "its name")->type_name("SESSION");
+    erase.add_flag("--all", options.all, "all of the user that --user names");
+}
+
 int print_version(CommandLine const& line) {
     auto const text = std::string(server::version());
     std::printf(line.as_json ? "{\"version\":\"%s\"}\n" : "parley %s\n", text.c_str());
@@ -124,6 +152,10 @@ void add_others(CommandLine& line) {
     auto& conformance = line.add(line.cli, "mcp-conformance", "Play a scenario of the MCP conformance suite",
                                  [&line] { return server::mcp_conformance(line.conformance_url); });
     conformance.add_option("url", line.conformance_url, "the suite's server")->required()->type_name("URL");
+    auto& migrate = line.add(line.cli, "migrate", "Bring the store's schema up to date, as serve does",
+                             [&line] { return server::migrate(line.flags, line.as_json); });
+    migrate.add_option("--data", line.flags.data, "folder of the SQLite store [data]")->type_name("DIR");
+    migrate.add_flag("--json", line.as_json, "for programs");
     auto& version = line.add(line.cli, "version", "Print the version", [&line] { return print_version(line); });
     version.add_flag("--json", line.as_json, "for programs");
 }
@@ -172,6 +204,7 @@ int main(int argc, char** argv) try {
     add_looks(line);
     add_chat(line);
     add_mcp(line);
+    add_conversations(line);
     add_others(line);
     if (argc < 2) {
         std::fputs(cli.help().c_str(), stderr);

@@ -137,6 +137,13 @@ json::array mcp_servers(agents::Catalogue const& catalogue, GatewayShared const&
     return servers;
 }
 
+json::object store_object(StoreHealth const& store) {
+    json::object object{{"status", store.is_ready ? "ready" : "unavailable"}, {"name", store.name}};
+    if (!store.is_ready) object["reason"] = store.reason;
+    if (store.schema_version != 0) object["schema_version"] = store.schema_version;
+    return object;
+}
+
 void add_details(json::object& health, agents::Catalogue const& catalogue, GatewayShared const& shared) {
     json::array agents;
     for (auto const& agent : catalogue.agents())
@@ -162,7 +169,7 @@ void add_details(json::object& health, agents::Catalogue const& catalogue, Gatew
     health["agents"] = std::move(agents);
     health["providers"] = std::move(providers);
     health["mcp_servers"] = mcp_servers(catalogue, shared);
-    health["store"] = json::object{{"status", shared.store}};
+    health["store"] = store_object(shared.store_health());
     health["config"] = std::move(config);
 }
 
@@ -212,9 +219,17 @@ net::Response health_page(agents::Catalogue const& catalogue, GatewayShared cons
     return as_json(health);
 }
 
-net::Response ready_page(GatewayShared const& shared) {
+// A store that is away matters as soon as one agent keeps conversations.
+net::Response ready_page(agents::Catalogue const& catalogue, GatewayShared const& shared) {
     if (shared.draining.load(std::memory_order_relaxed)) {
         auto api = to_api_error(core::make_error(core::Errc::kDraining, "Parley is shutting down."));
+        return {503, std::move(api.body), "application/json", std::move(api.headers)};
+    }
+    auto const store = shared.store_health();
+    auto const remembers = [](agents::Agent const& agent) { return agents::has_memory(agent.config); };
+    if (!store.is_ready && std::ranges::any_of(catalogue.agents(), remembers)) {
+        auto error = core::make_error(core::Errc::kStoreUnavailable, store.name + " is not reachable.");
+        auto api = to_api_error(error);
         return {503, std::move(api.body), "application/json", std::move(api.headers)};
     }
     return as_json({{"status", "ready"}});

@@ -18,7 +18,7 @@ core::Result<net::Response> agent_page(agents::Catalogue const& catalogue, std::
 core::Result<net::Response> agent_health_page(agents::Catalogue const& catalogue, std::string_view id);
 
 net::Response health_page(agents::Catalogue const& catalogue, GatewayShared const& shared, bool detailed);
-net::Response ready_page(GatewayShared const& shared);
+net::Response ready_page(agents::Catalogue const& catalogue, GatewayShared const& shared);
 
 net::Response root_page(GatewayShared const& shared);
 net::Response openapi_page();

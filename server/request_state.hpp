@@ -22,6 +22,7 @@ struct RequestState {
     std::string peer;
     std::string principal;
     std::string agent;
+    std::string conversation; // its session, of a request that is remembered
     std::string answered_by;
     std::string error_code;
     std::string error_reason; // in our own words: safe to log

@@ -1,6 +1,7 @@
 #include "server/routes.hpp"
 
 #include <array>
+#include <optional>
 
 namespace parley::server {
 namespace {
@@ -13,7 +14,14 @@ constexpr std::array kRoutes{
     Route{RouteId::kAgents, "/agents", "", "GET", Access::kKey},
     Route{RouteId::kAgents, "/agents/", "", "GET", Access::kKey},
     Route{RouteId::kAgentHealth, "/agents/*", "/health", "GET", Access::kKey},
+    Route{RouteId::kAgentConversation, "/agents/*", "/conversation/*", "GET", Access::kKey},
+    Route{RouteId::kAgentConversationDelete, "/agents/*", "/conversation/*", "DELETE", Access::kKey},
     Route{RouteId::kAgent, "/agents/*", "", "GET", Access::kKey},
+    Route{RouteId::kConversations, "/conversations", "", "GET", Access::kKey},
+    Route{RouteId::kConversationsDelete, "/conversations", "", "DELETE", Access::kKey},
+    Route{RouteId::kConversationFork, "/conversations/*", "/fork", "POST", Access::kKey},
+    Route{RouteId::kConversation, "/conversations/*", "", "GET", Access::kKey},
+    Route{RouteId::kConversationDelete, "/conversations/*", "", "DELETE", Access::kKey},
     Route{RouteId::kHealth, "/health", "", "GET", Access::kOpen}, // ?detailed=true wants a key: gateway.cpp
     Route{RouteId::kLive, "/livez", "", "GET", Access::kOpen},
     Route{RouteId::kReady, "/readyz", "", "GET", Access::kOpen},
@@ -23,13 +31,36 @@ constexpr std::array kRoutes{
     Route{RouteId::kRoot, "/", "", "GET", Access::kOpen},
 };
 
-bool fits(Route const& route, std::string_view path, std::string_view& parameter) noexcept {
-    if (!route.path.ends_with('*')) return path == route.path;
+struct Parameters {
+    std::string_view first, second;
+};
+
+std::optional<Parameters> fit(Route const& route, std::string_view path) noexcept {
+    if (!route.path.ends_with('*')) return path == route.path ? std::optional(Parameters{}) : std::nullopt;
     auto const prefix = route.path.substr(0, route.path.size() - 1);
-    if (!path.starts_with(prefix) || !path.ends_with(route.suffix)) return false;
-    if (path.size() <= prefix.size() + route.suffix.size()) return false;
-    parameter = path.substr(prefix.size(), path.size() - prefix.size() - route.suffix.size());
-    return true;
+    if (!path.starts_with(prefix)) return std::nullopt;
+    path.remove_prefix(prefix.size());
+    if (!route.suffix.ends_with('*')) {
+        if (!path.ends_with(route.suffix) || path.size() <= route.suffix.size()) return std::nullopt;
+        return Parameters{path.substr(0, path.size() - route.suffix.size()), {}};
+    }
+    auto const between = route.suffix.substr(0, route.suffix.size() - 1);
+    auto const at = path.find(between);
+    if (at == 0 || at == std::string_view::npos || at + between.size() == path.size()) return std::nullopt;
+    return Parameters{path.substr(0, at), path.substr(at + between.size())};
+}
+
+// The methods of the routes with the path of this one.
+std::string_view methods_at(Route const& route) noexcept {
+    bool gets = false;
+    bool deletes = false;
+    for (auto const& other : kRoutes) {
+        if (other.path != route.path || other.suffix != route.suffix) continue;
+        gets = gets || other.method == "GET";
+        deletes = deletes || other.method == "DELETE";
+    }
+    if (!gets) return "POST, OPTIONS";
+    return deletes ? "GET, HEAD, DELETE, OPTIONS" : "GET, HEAD, OPTIONS";
 }
 
 } // namespace
@@ -37,14 +68,15 @@ bool fits(Route const& route, std::string_view path, std::string_view& parameter
 Match match_route(std::string_view method, std::string_view path) noexcept {
     Match match;
     for (auto const& route : kRoutes) {
-        std::string_view parameter;
-        if (!fits(route, path, parameter)) continue;
+        auto const found = fit(route, path);
+        if (!found) continue;
+        if (!match.path_known) match.allow = methods_at(route);
         match.path_known = true;
-        match.allow = route.method == "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
         auto const fitting = method == route.method || (method == "HEAD" && route.method == "GET");
         if (!fitting) continue;
         match.route = &route;
-        match.parameter = parameter;
+        match.parameter = found->first;
+        match.second = found->second;
         return match;
     }
     return match;

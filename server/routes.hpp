@@ -16,6 +16,13 @@ enum class RouteId : std::uint8_t {
     kAgents,
     kAgent,
     kAgentHealth,
+    kAgentConversation,
+    kAgentConversationDelete,
+    kConversations,
+    kConversationsDelete,
+    kConversation,
+    kConversationDelete,
+    kConversationFork,
     kHealth,
     kLive,
     kReady,
@@ -30,7 +37,7 @@ enum class Access : std::uint8_t { kOpen, kKey };
 struct Route {
     RouteId id;
     std::string_view path;   // a trailing '*' stands for one or more characters, the parameter
-    std::string_view suffix; // behind the parameter
+    std::string_view suffix; // behind the parameter; another trailing '*' is a second one
     std::string_view method; // GET also serves HEAD
     Access access;
 };
@@ -38,6 +45,7 @@ struct Route {
 struct Match {
     Route const* route = nullptr;    // null: no such path, or (path_known) not with this method
     std::string_view parameter = {}; // as sent
+    std::string_view second = {};    // as sent
     bool path_known = false;
     std::string_view allow = {}; // for 405: the methods of the path
 };

@@ -1,6 +1,8 @@
 #include "server/settings.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cctype>
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
@@ -96,6 +98,52 @@ void read_log(Flags const& flags, Reader& reader, Settings& settings, std::vecto
     settings.log.colour = terminal && settings.log.format == core::LogFormat::kText && !std::getenv("NO_COLOR");
 }
 
+// A value of libpq's key=value form.
+std::string dsn_value(std::string_view value) {
+    std::string out = "'";
+    for (auto const c : value) {
+        if (c == '\'' || c == '\\') out += '\\';
+        out += c;
+    }
+    return out + "'";
+}
+
+// DATABASE_URL as it is, or what the POSTGRES_* variables of the original say.
+std::string database_dsn(Reader& reader, std::vector<std::string>& faults) {
+    if (auto url = reader.text("DATABASE_URL")) {
+        for (std::string_view const driver :
+             {"postgresql+asyncpg://", "postgresql+psycopg://", "postgresql+psycopg2://"})
+            if (url->starts_with(driver)) url->replace(0, driver.size(), "postgresql://");
+        auto const is_url = url->starts_with("postgresql://") || url->starts_with("postgres://");
+        if (!is_url && (url->find("://") != std::string::npos || url->find('=') == std::string::npos)) {
+            faults.emplace_back(
+                "DATABASE_URL: must be a postgresql:// URL or key=value pairs as libpq reads them; without it, and "
+                "without POSTGRES_HOST, conversations are kept in SQLite in the data folder");
+        }
+        return *url;
+    }
+    auto const host = reader.text("POSTGRES_HOST");
+    if (!host) return {};
+    auto dsn = "host=" + dsn_value(*host);
+    constexpr std::array<std::pair<char const*, char const*>, 4> parts{{{"POSTGRES_PORT", "port"},
+                                                                        {"POSTGRES_USER", "user"},
+                                                                        {"POSTGRES_PASSWORD", "password"},
+                                                                        {"POSTGRES_DB", "dbname"}}};
+    for (auto const& [name, key] : parts)
+        if (auto const value = reader.text(name)) dsn += std::string(" ") + key + "=" + dsn_value(*value);
+    return dsn;
+}
+
+void read_memory(Reader& reader, Settings& settings, std::vector<std::string>& faults) {
+    settings.database_dsn = core::Secret(database_dsn(reader, faults));
+    settings.session_headers = split_list(reader.text("PARLEY_SESSION_HEADERS").value_or(""));
+    for (auto& name : settings.session_headers)
+        std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::uint64_t hours = 1;
+    reader.number("MEMORY_CLEANUP_INTERVAL_HOURS", hours, 1, 8'760);
+    settings.cleanup_interval = std::chrono::hours(hours);
+}
+
 void read_limits(Reader& reader, Settings& settings) {
     auto& limits = settings.limits;
     reader.milliseconds("PARLEY_HEADER_TIMEOUT_MS", limits.head_timeout);
@@ -165,6 +213,7 @@ SettingsResult make_settings(Flags const& flags, Environment const& environment)
     if (settings.tls_certificate.empty() != settings.tls_key.empty()) {
         result.faults.emplace_back("PARLEY_TLS_CERT and PARLEY_TLS_KEY: set both, or neither");
     }
+    read_memory(reader, settings, result.faults);
     read_log(flags, reader, settings, result.faults);
     read_limits(reader, settings);
     return result;

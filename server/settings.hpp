@@ -56,7 +56,10 @@ struct Settings {
     std::vector<std::string> cors_origins = {};
     std::string tls_certificate = {};
     std::string tls_key = {};
-    std::size_t requests_max = 0; // chat requests at once, in all loops together; 0 = no limit
+    core::Secret database_dsn = {};           // of Postgres; empty = SQLite in the data folder
+    std::vector<std::string> session_headers; // where a request names its conversation, the first match counts
+    std::chrono::milliseconds cleanup_interval{3'600'000}; // of conversations whose time is over
+    std::size_t requests_max = 0;                          // chat requests at once, in all loops together; 0 = no limit
     std::chrono::milliseconds drain_limit{600'000};
     net::ServerLimits limits = {};
 

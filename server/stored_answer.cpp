@@ -28,14 +28,6 @@ string_view text_body(string_view json) noexcept {
     return json.starts_with('"') ? core::strip_quotes(json) : string_view{};
 }
 
-chat::FinishReason finish_reason(string_view name) noexcept {
-    using enum chat::FinishReason;
-    for (auto const reason : {kLength, kToolCalls, kContentFilter}) {
-        if (chat::finish_reason_name(reason) == name) return reason;
-    }
-    return kStop;
-}
-
 chat::StopReason stop_reason(string_view name) noexcept {
     using enum chat::StopReason;
     for (auto const reason : {kClientTools, kMaxToolRounds, kMaxToolCalls, kTimeout, kMaxTotalTokens}) {
@@ -129,7 +121,7 @@ private:
         auto const walked = each_member(json, [&](string_view key, string_view value) -> Result<> {
             if (key == "message") message = value;
             if (key == "logprobs" && value != "null") logprobs = value;
-            if (key == "finish_reason") end.reason = finish_reason(text_body(value));
+            if (key == "finish_reason") end.reason = chat::finish_reason_named(text_body(value));
             return {};
         });
         if (!walked) return walked;

@@ -77,6 +77,7 @@ class Gateway:
         files: dict[str, str] | None = None,
         keys: tuple[str, ...] = (),
         nofile: int | None = None,
+        data: Path | None = None,
         bind: tuple[str, ...] = ("--host", "127.0.0.1", "--port", "0"),
     ) -> None:
         self.folder = folder
@@ -101,7 +102,7 @@ class Gateway:
             "--mcp",
             str(self.mcp_file),
             "--data",
-            str(folder / "data"),
+            str(data or folder / "data"),
             "--log",
             "json",
             *args,
@@ -165,7 +166,14 @@ class Gateway:
         if self._process and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+            self._join()
         self._process = None
+
+    def restart(self) -> None:
+        """kill -9, and anew."""
+        self.kill()
+        self._lines.clear()
+        self.start()
 
     def signal(self, number: int) -> None:
         assert self._process

@@ -64,8 +64,8 @@ def wait_for_port(port: int, process: subprocess.Popen, log: Path) -> None:
 class _Folder:
     """Belongs to the user who runs the server."""
 
-    def __init__(self, name: str) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=f"parley-{name}-"))
+    def __init__(self, name: str, within: Path | None = None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=f"parley-{name}-", dir=within))
         self.path.chmod(0o755)
         if _user():
             entry = pwd.getpwnam(_user())
@@ -78,8 +78,8 @@ class _Folder:
 class Postgres:
     """max_connections etc. as `name=value` settings. Durable: fsync stays on, as in the real thing."""
 
-    def __init__(self, *settings: str) -> None:
-        self._folder = _Folder("postgres")
+    def __init__(self, *settings: str, folder: Path | None = None) -> None:
+        self._folder = _Folder("postgres", folder)
         self.folder = self._folder.path
         self.port = free_port()
         self._settings = settings
@@ -116,6 +116,24 @@ class Postgres:
         )  # fmt: skip
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout.strip()
+
+    def hog(self) -> subprocess.Popen:
+        """A connection that does nothing for long; kill it."""
+        return subprocess.Popen(
+            [_program("psql"), "-X", "-q", "-d", self.dsn, "-c", "SET client_connection_check_interval = '50ms'", "-c", "SELECT pg_sleep(60)"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+        )  # fmt: skip
+
+    def revive(self) -> None:
+        """Starts it if it has ended by itself, which is what it does when it cannot write its log."""
+        end = time.monotonic() + 20 * SLACK
+        while time.monotonic() < end:
+            if self._process is None or self._process.poll() is not None:
+                self.kill()
+                return self.start()
+            if self.sql("SELECT 1", check=False) == "1":
+                return
+            time.sleep(0.05)
 
     def kill(self) -> None:
         """kill -9 of the postmaster and its children: what a crash of the machine leaves."""

@@ -164,6 +164,7 @@ std::string_view errc_name(core::Errc code) {
         PARLEY_NAME(kInvalidApiKey);
         PARLEY_NAME(kPermissionDenied);
         PARLEY_NAME(kModelNotFound);
+        PARLEY_NAME(kConversationNotFound);
         PARLEY_NAME(kUnknownUrl);
         PARLEY_NAME(kMethodNotAllowed);
         PARLEY_NAME(kPayloadTooLarge);

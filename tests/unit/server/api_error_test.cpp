@@ -46,6 +46,7 @@ constexpr Row kRows[] = {
     {Errc::kInvalidApiKey, 401, "invalid_request_error", "invalid_api_key", nullptr, nullptr},
     {Errc::kPermissionDenied, 403, "invalid_request_error", "insufficient_permissions", nullptr, nullptr},
     {Errc::kModelNotFound, 404, "invalid_request_error", "model_not_found", nullptr, nullptr},
+    {Errc::kConversationNotFound, 404, "invalid_request_error", "conversation_not_found", nullptr, nullptr},
     {Errc::kUnknownUrl, 404, "invalid_request_error", "unknown_url", nullptr, nullptr},
     {Errc::kMethodNotAllowed, 405, "invalid_request_error", "method_not_allowed", nullptr, nullptr},
     {Errc::kPayloadTooLarge, 413, "invalid_request_error", "request_too_large", nullptr, nullptr},

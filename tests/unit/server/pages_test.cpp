@@ -28,6 +28,7 @@ protected:
         add_agent(config, "none", agents::AllowedServers::value_type{});
         add_agent(config, "some", {{{"fs", {{"read_file", "list"}}}, {"web", std::nullopt}}});
         catalogue_ = agents::Catalogue::build(std::move(config), nullptr, 1);
+        shared_.store_health = [] { return StoreHealth{"SQLite data/parley.db", true, {}, 1}; };
         shared_.reload_state = [] { return std::make_shared<ReloadState const>(); };
     }
 

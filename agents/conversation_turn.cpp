@@ -1,0 +1,402 @@
+#include "agents/conversation_turn.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <utility>
+
+#include "agents/client_tools.hpp"
+
+namespace parley::agents {
+namespace {
+
+namespace asio = boost::asio;
+using chat::Role;
+using memory::StoredTurn;
+using memory::TurnKind;
+using std::chrono::steady_clock;
+using Timer = asio::basic_waitable_timer<steady_clock, asio::wait_traits<steady_clock>, core::Executor>;
+
+constexpr std::int64_t kRetriedWithinMs = 10 * 60 * 1000; // the SDKs' longest default wait for an answer
+constexpr int kAppendsMax = 64;                           // against other writers of the same conversation
+// An answer in hand is worth waiting for a database that is just coming back.
+constexpr std::chrono::seconds kAnswerPatience{5};
+constexpr std::chrono::milliseconds kAnswerPause{100};
+
+bool is_system(chat::Message const& message) {
+    return message.role == Role::kSystem || message.role == Role::kDeveloper;
+}
+
+// Where the messages behind the last one of an assistant begin.
+std::size_t first_new_message(std::span<chat::Message const> messages) {
+    auto at = messages.size();
+    while (at > 0 && messages[at - 1].role != Role::kAssistant)
+        --at;
+    return at;
+}
+
+core::Error nothing_new(std::string const& agent_id, std::string_view found) {
+    return core::make_error(core::Errc::kInvalidValue,
+                            "The agent '" + agent_id +
+                                "' keeps the conversation itself and reads the messages behind the last answer. This "
+                                "request " +
+                                std::string(found) + ".",
+                            "messages");
+}
+
+core::Awaitable<void> wait_until(Timer& timer, core::SteadyTime when) {
+    timer.expires_at(when);
+    co_await timer.async_wait(asio::as_tuple(asio::use_awaitable_t<core::Executor>()));
+}
+
+} // namespace
+
+bool has_memory(AgentConfig const& agent) {
+    return !agent.resources || std::ranges::find(*agent.resources, "memory") != agent.resources->end();
+}
+
+// What is written while the model is asked. It is carried out whatever becomes of the run.
+struct ConversationTurn::Storing {
+    Storing(ConversationTurn const& turn, core::Context const& run, core::Executor const& executor)
+        : owner(&turn),
+          store(turn.store_),
+          key(turn.ask_.key),
+          expires_ms(turn.expires_ms_),
+          context{cancellation, run.deadline, run.request_id},
+          wake(executor) {}
+
+    ConversationTurn const* owner; // null: it is gone
+    memory::ConversationStore& store;
+    memory::ConversationKey key;
+    std::optional<std::int64_t> expires_ms;
+    core::Cancellation cancellation; // never
+    core::Context context;
+    Timer wake;
+    std::vector<StoredTurn> turns;
+    bool client_tells = false;
+    bool resent = false;
+    std::optional<core::Result<>> outcome;
+};
+
+ConversationTurn::ConversationTurn(memory::ConversationStore& store, core::Context const& context, Agent const& agent,
+                                   chat::Turn const& asked, ConversationAsk ask, core::Executor const& executor)
+    : store_(store),
+      context_(context),
+      agent_(agent),
+      turn_(asked),
+      ask_(std::move(ask)),
+      executor_(executor),
+      asked_(asked.messages),
+      news_(asked.messages.subspan(first_new_message(asked.messages))),
+      client_tools_(client_tool_names(asked.tools)) {
+    constexpr std::int64_t hour_ms = 3'600'000;
+    if (auto const hours = agent.config.retention_hours; hours > 0) expires_ms_ = ask_.now_ms + hours * hour_ms;
+}
+
+ConversationTurn::~ConversationTurn() {
+    if (storing_) storing_->owner = nullptr;
+}
+
+core::Task<> ConversationTurn::recall() {
+    auto const mode = agent_.config.history;
+    auto const is_assistant = [](chat::Message const& message) { return message.role == Role::kAssistant; };
+    bool const is_told = ask_.resends || std::ranges::any_of(asked_, is_assistant);
+    if (mode == HistoryMode::kClient || (mode == HistoryMode::kAuto && is_told)) co_return co_await recall_told();
+    auto path = co_await store_.path(context_, ask_.key);
+    if (!path) co_return path.error();
+    if (mode == HistoryMode::kAuto) {
+        auto const tells = co_await client_tells(*path);
+        if (!tells) co_return tells.error();
+        if (*tells) co_return co_await recall_told();
+    }
+    co_return co_await recall_kept(std::move(*path));
+}
+
+// Of a request without an answer in it: it tells the whole conversation if it begins as a stored one does. A client
+// that has only ever sent its last message may say its first words again, too.
+core::Task<bool> ConversationTurn::client_tells(memory::Path const& path) const {
+    auto const turns = memory::turns_of(asked_, client_tools_);
+    if (turns.empty() || path.turns.empty()) co_return false;
+    auto const questions = std::ranges::count(path.turns, TurnKind::kInput, &StoredTurn::kind);
+    if (path.turns.front().id == turns.front().id) co_return path.resent || questions == 1;
+    std::vector<memory::TurnId> root{turns.front().id};
+    auto const other = co_await store_.find(context_, ask_.key, std::move(root));
+    if (!other) co_return other.error();
+    co_return !other->empty();
+}
+
+// ---- client history
+
+core::Task<> ConversationTurn::recall_told() {
+    auto const turns = memory::turns_of(asked_, client_tools_);
+    if (turns.empty()) co_return core::Result<>(); // nothing but a system message
+    std::vector<memory::TurnId> ids;
+    for (auto const& turn : turns)
+        ids.push_back(turn.id);
+    auto known = co_await store_.find(context_, ask_.key, ids);
+    if (!known) co_return known.error();
+    std::map<memory::TurnId, StoredTurn const*> by_id;
+    for (auto const& one : *known)
+        by_id[one.id] = &one;
+    storing_ = std::make_shared<Storing>(*this, context_, executor_);
+    storing_->client_tells = true;
+    storing_->resent = turns.size() > 1;
+    for (std::size_t i = 0; i < turns.size(); ++i) {
+        if (by_id.contains(turns[i].id) && i + 1 < turns.size()) continue;
+        storing_->turns.push_back(to_store(turns[i], asked_, static_cast<std::int64_t>(i)));
+    }
+    question_ = storing_->turns.back();
+    auto const last = by_id.find(question_->id);
+    if (last != by_id.end()) {
+        auto const found = co_await find_given(*last->second);
+        if (!found || replayed_) co_return found;
+    }
+    show_told(turns, *known);
+    co_return core::Result<>();
+}
+
+void ConversationTurn::show_told(std::vector<memory::Turn> const& turns, std::vector<StoredTurn> const& known) {
+    auto const& messages = asked_;
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < turns.size(); ++i) {
+        auto const& turn = turns[i];
+        for (; at < turn.first; ++at)
+            history_.add(messages[at]);
+        auto const stored = std::ranges::find(known, turn.id, &StoredTurn::id);
+        bool const is_answer = turn.kind == TurnKind::kAnswer;
+        bool const has_rounds = stored != known.end() && stored->messages.find("\"tool_calls\"") != std::string::npos;
+        bool const is_rewritten = is_answer && stored != known.end() && (has_rounds || turn.last - turn.first > 1);
+        for (; at < turn.last; ++at) {
+            if (is_rewritten && !is_system(messages[at])) continue;
+            if (is_answer && messages[at].role == Role::kAssistant) {
+                history_.add_earlier(messages[at]);
+            } else {
+                history_.add(messages[at]);
+            }
+        }
+        bool const is_awaited = i + 1 < turns.size() && turns[i + 1].kind == TurnKind::kToolResult;
+        if (is_rewritten) history_.add_stored(*stored, is_awaited);
+    }
+    for (; at < messages.size(); ++at)
+        history_.add(messages[at]);
+    turn_.messages = history_.messages();
+}
+
+// ---- server history
+
+// What the request says behind `path`. Errors: kInvalidValue when that is nothing, or a result that nobody waits for.
+core::Result<std::vector<StoredTurn>> ConversationTurn::news_behind(std::span<StoredTurn const> path) const {
+    return news_behind(path, path.empty() ? memory::kRoot : path.back().id);
+}
+
+// The last turn of `path` is not always the parent: a late answer stands beside it.
+core::Result<std::vector<StoredTurn>> ConversationTurn::news_behind(std::span<StoredTurn const> path,
+                                                                    memory::TurnId const& parent) const {
+    auto depth = path.empty() ? std::int64_t{0} : path.back().depth + 1;
+    std::vector<StoredTurn> out;
+    for (auto const& turn : memory::turns_of(news_, client_tools_, parent, awaited_calls(path)))
+        out.push_back(to_store(turn, news_, depth++));
+    auto const results = std::ranges::count(out, TurnKind::kToolResult, &StoredTurn::kind);
+    if (results != std::ranges::count(news_, Role::kTool, &chat::Message::role))
+        return nothing_new(agent_.config.agent_id, "answers a tool call that the conversation does not wait for");
+    if (out.empty()) return nothing_new(agent_.config.agent_id, "ends with an answer: there is nothing new in it");
+    return out;
+}
+
+core::Task<> ConversationTurn::recall_kept(memory::Path path) {
+    std::span<StoredTurn const> const all(path.turns);
+    auto const before = said_before(all);
+    if (before) {
+        question_ = all[before->end - 1];
+        auto const found = co_await find_given(*question_);
+        if (!found || replayed_) co_return found;
+        if (!before->is_answered) { // the same turn, taken up again
+            show_path(all.first(before->begin));
+            co_return core::Result<>();
+        }
+    }
+    auto news = news_behind(all);
+    if (!news) co_return news.error();
+    storing_ = std::make_shared<Storing>(*this, context_, executor_);
+    storing_->turns = std::move(*news);
+    question_ = storing_->turns.back();
+    show_path(all);
+    co_return core::Result<>();
+}
+
+// Where on the path all of this was said before: under the same Idempotency-Key anywhere, else at its end, or just
+// before its last answer.
+std::optional<ConversationTurn::Said> ConversationTurn::said_before(std::span<StoredTurn const> path) const {
+    auto const count = static_cast<std::size_t>(std::ranges::count_if(news_, std::not_fn(is_system)));
+    auto const keyed = same_key(path);
+    bool const is_answered = !path.empty() && path.back().kind == TurnKind::kAnswer;
+    auto const end = keyed != 0 ? keyed : path.size() - (is_answered ? 1 : 0);
+    if (count == 0 || end < count) return std::nullopt;
+    Said const said{end - count, end, end < path.size() && path[end].kind == TurnKind::kAnswer};
+    auto const again = news_behind(path.first(said.begin), path[said.begin].parent);
+    auto const there = path.subspan(said.begin, count);
+    if (!again || !std::ranges::equal(*again, there, {}, &StoredTurn::id, &StoredTurn::id)) return std::nullopt;
+    return said;
+}
+
+// One behind the last turn that came with the key of this request; 0 = there is none.
+std::size_t ConversationTurn::same_key(std::span<StoredTurn const> path) const {
+    if (ask_.idempotency_key.empty()) return 0;
+    auto const has_key = [this](StoredTurn const& turn) {
+        return turn.kind != TurnKind::kAnswer && turn.idempotency_key == ask_.idempotency_key;
+    };
+    auto const found = std::find_if(path.rbegin(), path.rend(), has_key);
+    return static_cast<std::size_t>(path.rend() - found);
+}
+
+// The path, then the new messages. The request's system messages lead, as they do everywhere.
+void ConversationTurn::show_path(std::span<StoredTurn const> path) {
+    for (auto const& message : asked_)
+        if (is_system(message)) history_.add(message);
+    bool const are_results = std::ranges::find(news_, Role::kTool, &chat::Message::role) != news_.end();
+    for (std::size_t i = 0; i < path.size(); ++i) {
+        bool const is_last = i + 1 == path.size();
+        if (path[i].kind == TurnKind::kInput) history_.close_calls();
+        history_.add_stored(path[i], is_last && are_results);
+    }
+    if (!are_results) history_.close_calls();
+    for (auto const& message : news_)
+        if (!is_system(message)) history_.add(message);
+    turn_.messages = history_.messages();
+}
+
+// ---- both
+
+// An SDK that asks again by itself wants the answer that it did not get; a person who says the same wants a new one.
+core::Task<> ConversationTurn::find_given(StoredTurn const& question) {
+    if (!ask_.is_retry && ask_.idempotency_key.empty()) co_return core::Result<>();
+    std::vector<memory::TurnId> parents{question.id};
+    auto answers = co_await store_.answers(context_, ask_.key, std::move(parents));
+    if (!answers) co_return answers.error();
+    for (auto& answer : *answers) {
+        if (answer.agent != agent_.config.agent_id) continue;
+        bool const same_key = !ask_.idempotency_key.empty() && answer.idempotency_key == ask_.idempotency_key;
+        bool const is_awaited = ask_.is_retry && answer.created_ms >= question.asked_ms &&
+                                answer.created_ms >= ask_.now_ms - kRetriedWithinMs;
+        if (!same_key && !is_awaited) continue;
+        replayed_ = std::move(answer);
+        break;
+    }
+    co_return core::Result<>();
+}
+
+StoredTurn ConversationTurn::to_store(memory::Turn const& turn, std::span<chat::Message const> messages,
+                                      std::int64_t depth) const {
+    StoredTurn out;
+    out.kind = turn.kind;
+    out.id = turn.id;
+    out.parent = turn.parent;
+    out.depth = depth;
+    out.agent = agent_.config.agent_id;
+    out.asked_ms = ask_.is_retry ? 0 : ask_.now_ms;
+    out.idempotency_key = ask_.idempotency_key;
+    for (auto i = turn.first; i < turn.last; ++i) {
+        if (is_system(messages[i])) continue;
+        out.messages += out.messages.empty() ? "[" : ",";
+        out.messages += messages[i].json;
+    }
+    out.messages += out.messages.empty() ? "[]" : "]";
+    return out;
+}
+
+void ConversationTurn::begin_storing() {
+    if (!storing_) return;
+    asio::co_spawn(executor_, store(storing_), [storing = storing_](std::exception_ptr failure) {
+        if (failure) storing->outcome = core::make_error(core::Errc::kInternal, "The conversation was not stored.");
+        storing->wake.cancel();
+    });
+}
+
+core::Awaitable<void> ConversationTurn::store(std::shared_ptr<Storing> storing) {
+    if (storing->client_tells) {
+        storing->outcome = co_await storing->store.follow(storing->context, storing->key, storing->turns,
+                                                          storing->resent, storing->expires_ms);
+    } else {
+        storing->outcome = co_await append(storing);
+    }
+}
+
+core::Task<> ConversationTurn::append(std::shared_ptr<Storing> storing) {
+    for (int tries = 0; tries < kAppendsMax && storing->owner != nullptr; ++tries) {
+        auto const appended =
+            co_await storing->store.append(storing->context, storing->key, storing->turns, storing->expires_ms);
+        if (!appended) co_return appended.error();
+        if (*appended) co_return core::Result<>();
+        // Somebody else has said something meanwhile: this goes behind it.
+        auto const path = co_await storing->store.path(storing->context, storing->key);
+        if (!path) co_return path.error();
+        if (storing->owner == nullptr) break;
+        // Perhaps the same request, on its way a second time.
+        if (auto const there = storing->owner->same_key(path->turns); there != 0) {
+            storing->turns = {path->turns[there - 1]};
+            co_return core::Result<>();
+        }
+        auto news = storing->owner->news_behind(path->turns);
+        if (!news) co_return news.error();
+        storing->turns = std::move(*news);
+    }
+    co_return core::make_error(core::Errc::kStoreUnavailable,
+                               "Too many requests write to this conversation at the same time.");
+}
+
+core::Task<> ConversationTurn::stored() {
+    if (!storing_) co_return core::Result<>();
+    {
+        auto const wake = [this]() noexcept { storing_->wake.cancel(); };
+        core::OnCancel const on_cancel(context_.cancellation, wake);
+        while (!storing_->outcome && !context_.cancellation.cancelled())
+            co_await wait_until(storing_->wake, core::SteadyTime::max());
+    }
+    if (!storing_->outcome) co_return core::make_error(core::Errc::kCancelled, "The run was cancelled.");
+    question_ = storing_->turns.back(); // others may have come before it
+    co_return *storing_->outcome;
+}
+
+core::Awaitable<void> ConversationTurn::settled() {
+    while (storing_ && !storing_->outcome)
+        co_await wait_until(storing_->wake, core::SteadyTime::max());
+}
+
+core::Task<> ConversationTurn::store_answer(AnswerRecord const& record, std::vector<LoopMessage> messages) {
+    if (!question_) co_return core::Result<>();
+    auto const stored_first = co_await stored(); // a run may end without a model
+    if (!stored_first) co_return stored_first.error();
+    StoredTurn answer;
+    answer.kind = TurnKind::kAnswer;
+    answer.parent = question_->id;
+    answer.id = memory::answer_id(answer.parent, record.text(), record.calls());
+    answer.depth = question_->depth + 1;
+    answer.agent = agent_.config.agent_id;
+    answer.idempotency_key = ask_.idempotency_key;
+    answer.finish = record.finish();
+    answer.model = record.model();
+    answer.prompt_tokens = record.usage().prompt_tokens;
+    answer.completion_tokens = record.usage().completion_tokens;
+    if (messages.empty()) messages = record.messages();
+    for (auto const& message : messages) {
+        answer.messages += answer.messages.empty() ? "[" : ",";
+        answer.messages += message.json;
+    }
+    answer.messages += answer.messages.empty() ? "[]" : "]";
+    auto const patience = std::min(context_.deadline, steady_clock::now() + kAnswerPatience);
+    for (Timer pause(executor_);;) {
+        auto const done = co_await store_.answer(context_, ask_.key, answer, expires_ms_);
+        if (done) co_return core::Result<>(); // or the conversation was erased meanwhile, and stays so
+        bool const is_hopeful = done.error().code == core::Errc::kStoreUnavailable && steady_clock::now() < patience;
+        if (!is_hopeful || context_.cancellation.cancelled()) co_return done.error();
+        co_await wait_until(pause, steady_clock::now() + kAnswerPause);
+    }
+}
+
+} // namespace parley::agents

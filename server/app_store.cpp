@@ -1,0 +1,34 @@
+#include "server/app_store.hpp"
+
+#include <chrono>
+#include <utility>
+
+namespace parley::server {
+
+core::Result<std::unique_ptr<storage::Store>> open_store(Settings const& settings) {
+    if (!settings.database_dsn.empty()) {
+        storage::PostgresOptions options{settings.database_dsn};
+        options.log = settings.log;
+        auto opened = storage::open_postgres(std::move(options));
+        if (opened) return opened;
+        auto error = opened.error();
+        error.message.insert(0, "DATABASE_URL: ");
+        return error;
+    }
+    auto opened = storage::open_sqlite(settings.data_dir + "/parley.db");
+    if (opened || opened.error().code == core::Errc::kInvalidValue) return opened;
+    auto error = opened.error();
+    error.message += ". Name a folder that can be written with --data, or a database with DATABASE_URL.";
+    return error;
+}
+
+std::string store_in_words(storage::StoreState const& state) {
+    return (state.kind == "sqlite" ? "SQLite " : "Postgres ") + state.name;
+}
+
+std::int64_t wall_clock_ms() {
+    auto const now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
+
+} // namespace parley::server

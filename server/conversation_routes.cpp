@@ -1,0 +1,190 @@
+// The conversations of whoever asks: list, read with their branches, fork, erase. Member functions of the loop's
+// Gateway.
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <utility>
+
+#include "core/json.hpp"
+#include "net/form.hpp"
+#include "net/url.hpp"
+#include "server/conversation_pages.hpp"
+#include "server/gateway.hpp"
+
+namespace parley::server {
+namespace {
+
+namespace json = boost::json;
+using core::Errc;
+
+constexpr std::int64_t kListedMax = 1000;
+constexpr std::int64_t kListedByDefault = 100;
+constexpr std::size_t kForkDepthMax = 8;
+constexpr std::chrono::seconds kPageTime{10};
+
+net::Response as_json(json::object const& object, int status = 200) {
+    return {status, json::serialize(object)};
+}
+
+core::Error not_found(std::string_view session) {
+    return core::make_error(Errc::kConversationNotFound, "There is no conversation '" + std::string(session) + "'.");
+}
+
+core::Result<std::int64_t> number(std::string_view query, std::string_view name, std::int64_t otherwise,
+                                  std::int64_t max) {
+    auto const text = net::form_value(query, name);
+    if (!text) return text.error();
+    if (!*text) return otherwise;
+    std::int64_t value = 0;
+    auto const* const end = (*text)->data() + (*text)->size();
+    auto const [at, error] = std::from_chars((*text)->data(), end, value);
+    if (error == std::errc{} && at == end && value >= 1 && value <= max) return value;
+    return core::make_error(
+        Errc::kInvalidValue,
+        "Invalid '" + std::string(name) + "': expected a whole number from 1 to " + std::to_string(max) + ".",
+        std::string(name));
+}
+
+struct Fork {
+    std::string session;
+    std::optional<memory::TurnId> turn; // nullopt: the one that came last
+};
+
+core::Result<Fork> parse_fork(std::string_view body) {
+    auto const sound = core::check_json(body, kForkDepthMax);
+    if (!sound) return sound.error();
+    auto const value = json::parse({body.data(), body.size()});
+    auto const* const object = value.if_object();
+    if (object == nullptr) return core::make_error(Errc::kInvalidJson, "The request body must be a JSON object.");
+    Fork fork;
+    auto const* const session = object->if_contains("session_id");
+    if (session == nullptr)
+        return core::make_error(Errc::kMissingParameter, "Missing required parameter: 'session_id'.", "session_id");
+    if (session->is_string()) fork.session = std::string(session->get_string());
+    if (auto const checked = check_session(fork.session, "session_id"); !checked) return checked.error();
+    auto const* const turn = object->if_contains("turn_id");
+    if (turn == nullptr || turn->is_null()) return fork;
+    if (turn->is_string()) fork.turn = turn_named(std::string_view(turn->get_string()));
+    if (!fork.turn)
+        return core::make_error(Errc::kInvalidValue, "Invalid 'turn_id': expected the id of a turn.", "turn_id");
+    return fork;
+}
+
+// From the first turn to `last`; empty when it is not there.
+std::vector<memory::StoredTurn> path_to(std::vector<memory::StoredTurn> const& tree, memory::TurnId const& last) {
+    std::vector<memory::StoredTurn> path;
+    auto wanted = last;
+    for (auto turn = tree.rbegin(); turn != tree.rend(); ++turn) { // parents stand before their children
+        if (turn->id != wanted) continue;
+        path.push_back(*turn);
+        wanted = turn->parent;
+    }
+    if (wanted != memory::kRoot) path.clear();
+    std::ranges::reverse(path);
+    return path;
+}
+
+} // namespace
+
+core::Awaitable<void> Gateway::conversation_page(net::Request request, Match match, net::Exchange& exchange,
+                                                 RequestState& state) {
+    core::Context const context{exchange.cancellation(), std::chrono::steady_clock::now() + kPageTime,
+                                state.request_id};
+    auto first = net::decode_segment(match.parameter);
+    auto second = net::decode_segment(match.second);
+    if (!first || !second)
+        co_return fail(exchange, state, core::make_error(Errc::kUnknownUrl, "This URL has a broken escape."));
+    auto principal = principal_of(request.head, state);
+    if (auto const user = net::form_value(request.head.query, "user_id"); shared_.keys.empty() && user && *user)
+        principal = **user; // the original names the user so
+    auto response = co_await conversation_answer(context, request, match.route->id, std::move(*first),
+                                                 std::move(*second), std::move(principal));
+    if (!response) co_return fail(exchange, state, told_error(response.error(), exchange));
+    answer(exchange, state, std::move(*response));
+}
+
+core::Task<net::Response> Gateway::conversation_answer(core::Context const& context, net::Request const& request,
+                                                       RouteId route, std::string first, std::string second,
+                                                       std::string principal) {
+    auto const& query = request.head.query;
+    bool const by_agent = route == RouteId::kAgentConversation || route == RouteId::kAgentConversationDelete;
+    if (by_agent && catalogue_->find(first) == nullptr) co_return agents::model_not_found(first);
+    memory::ConversationKey key{"", std::move(principal), by_agent ? std::move(second) : std::move(first)};
+    switch (route) {
+        case RouteId::kConversations: {
+            auto const limit = number(query, "limit", kListedByDefault, kListedMax);
+            if (!limit) co_return limit.error();
+            auto const before = number(query, "before", std::numeric_limits<std::int64_t>::max(),
+                                       std::numeric_limits<std::int64_t>::max());
+            if (!before) co_return before.error();
+            auto const all = co_await conversations_.list(context, key.tenant, key.principal, *before, *limit + 1);
+            if (!all) co_return all.error();
+            json::array data;
+            for (auto const& one : *all)
+                if (std::ssize(data) < *limit) data.push_back(info_object(one));
+            bool const has_more = std::ssize(*all) > *limit;
+            json::object page{{"object", "list"}, {"data", std::move(data)}, {"has_more", has_more}};
+            if (has_more) page["next_before"] = (*all)[static_cast<std::size_t>(*limit) - 1].updated_ms;
+            co_return as_json(page);
+        }
+        case RouteId::kConversationsDelete: {
+            auto const count = co_await conversations_.erase_all(context, key.tenant, key.principal);
+            if (!count) co_return count.error();
+            co_return as_json({{"deleted", *count}});
+        }
+        case RouteId::kConversationDelete:
+        case RouteId::kAgentConversationDelete: {
+            auto const erased = co_await conversations_.erase(context, key);
+            if (!erased) co_return erased.error();
+            if (!*erased) co_return not_found(key.session);
+            co_return as_json({{"session_id", key.session}, {"deleted", true}});
+        }
+        case RouteId::kConversationFork:
+            co_return co_await fork_conversation(context, std::move(key), request.body);
+        default:
+            break;
+    }
+    auto const path = co_await conversations_.path(context, key);
+    if (!path) co_return path.error();
+    if (path->turns.empty()) co_return not_found(key.session);
+    if (query.find("branches=true") == std::string_view::npos) co_return as_json(path_object(key.session, path->turns));
+    auto const tree = co_await conversations_.tree(context, key);
+    if (!tree) co_return tree.error();
+    co_return as_json(tree_object(key.session, *tree, path->turns.back().id));
+}
+
+core::Task<net::Response> Gateway::fork_conversation(core::Context const& context, memory::ConversationKey key,
+                                                     std::string_view body) {
+    auto const fork = parse_fork(body);
+    if (!fork) co_return fork.error();
+    auto path = co_await conversations_.path(context, key);
+    if (!path) co_return path.error();
+    auto turns = std::move(path->turns);
+    if (fork->turn) {
+        auto const tree = co_await conversations_.tree(context, key);
+        if (!tree) co_return tree.error();
+        turns = path_to(*tree, *fork->turn);
+    }
+    if (turns.empty()) co_return not_found(key.session);
+    auto to = key;
+    to.session = fork->session;
+    auto const taken = co_await conversations_.path(context, to);
+    if (!taken) co_return taken.error();
+    if (!taken->turns.empty()) {
+        auto error =
+            core::make_error(Errc::kConflict, "There is a conversation '" + to.session + "' already.", "session_id");
+        error.should_retry = false;
+        co_return error;
+    }
+    auto const count = turns.size();
+    auto const made = co_await conversations_.follow(context, to, std::move(turns), false, std::nullopt);
+    if (!made) co_return made.error();
+    co_return as_json({{"session_id", to.session}, {"turns", count}}, 201);
+}
+
+} // namespace parley::server

@@ -1,0 +1,613 @@
+"""Conversations that are remembered: one suite over SQLite, PostgreSQL and PgBouncer. Each test draws the tree that it
+leaves (CONTRACT §5).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import uuid
+
+import pytest
+
+from harness import upstream as up
+from harness.api import Stream, call, chat_body
+from harness.configs import agent, config
+from harness.gateway import Gateway, run_cli, wait_until
+from harness.postgres import PgBouncer, Postgres
+from harness.talk import Model, Talk, assistant, calls, user
+from harness.wires import BY_NAME, DONE, chunk, sse
+
+WIRE = BY_NAME["openai"]
+RETRY = {"X-Stainless-Retry-Count": "1"}
+OPEN_WEBUI = {"X-OpenWebUI-User-Id": "u1"}
+FAILS = up.json_reply({"error": {"message": "no", "type": "server_error"}}, 500)
+CLIENT_TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres", "pgbouncer"])
+def store(request) -> dict[str, str]:
+    """The environment that names it."""
+    if request.param == "sqlite":
+        yield {}
+        return
+    postgres = Postgres()
+    try:
+        if request.param == "postgres":
+            yield {"DATABASE_URL": postgres.dsn}
+            return
+        bouncer = PgBouncer(postgres)
+        try:
+            yield {"DATABASE_URL": bouncer.dsn}
+        finally:
+            bouncer.close()
+    finally:
+        postgres.close()
+
+
+def agents() -> tuple[dict, ...]:
+    return (
+        agent("auto", "p"),
+        agent("server", "p", history="server"),
+        agent("client", "p", history="client"),
+        agent("adder", "p", allowed_regular_tools=["add_two_numbers"]),
+        agent("other", "p", model="gpt-y"),
+        agent("forgetful", "p", resources=[]),
+    )
+
+
+@pytest.fixture(scope="module")
+def gateway(start_module_gateway, module_upstream, store) -> Gateway:
+    return start_module_gateway(config(*agents(), p=WIRE.provider(module_upstream.url)), env=store)
+
+
+@pytest.fixture
+def model(upstream) -> Model:
+    return Model(upstream)
+
+
+@pytest.fixture
+def talk(gateway):
+    def make(model: str = "auto", **more) -> Talk:
+        return Talk(gateway, str(uuid.uuid4()), model, **more)
+
+    return make
+
+
+def tree(text: str) -> str:
+    """A drawing without the indentation of the code around it."""
+    lines = text.strip("\n").split("\n")
+    margin = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
+    return "\n".join(line[margin:] for line in lines).rstrip()
+
+
+# ---- server history
+
+
+def test_a_client_that_sends_its_last_message_only(talk, model: Model) -> None:
+    chat = talk()
+    for text in ("one", "two", "three"):
+        chat.say(text)
+    assert model.shown() == ["user: one", "assistant: a1", "user: two", "assistant: a2", "user: three"]
+    assert chat.tree() == tree("""
+        user: one
+          assistant: a1
+            user: two
+              assistant: a2
+                user: three
+                  assistant: a3*
+    """)
+
+
+def test_a_system_message_leads_and_is_not_kept(talk, model: Model) -> None:
+    chat = talk("server")
+    chat.say([{"role": "system", "content": "Be brief."}, user("one")])
+    chat.say([{"role": "system", "content": "Be long."}, user("two")])
+    assert model.shown() == ["system: Be long.", "user: one", "assistant: a1", "user: two"]
+    assert chat.path() == ["user: one", "assistant: a1", "user: two", "assistant: a2"]
+
+
+def test_the_same_words_anew_are_a_new_turn(talk, model: Model) -> None:
+    chat = talk("server")
+    for _ in range(2):
+        chat.say("again")
+    assert model.shown() == ["user: again", "assistant: a1", "user: again"]
+    assert chat.tree() == tree("""
+        user: again
+          assistant: a1
+            user: again
+              assistant: a2*
+    """)
+
+
+def test_a_retry_gets_the_answer_that_was_lost(talk, model: Model) -> None:
+    chat = talk("server")
+    assert chat.say("hello") == "a1"
+    again = chat.ask("hello", RETRY)
+    assert again.json()["choices"][0]["message"]["content"] == "a1"
+    assert again.header("idempotent-replayed") == "true"
+    assert (model.asked, chat.tree()) == (1, "user: hello\n  assistant: a1*")
+    assert chat.say("hello") == "a2", "said anew, it is a new turn"
+    assert len(chat.path()) == 4
+
+
+def test_a_retry_may_ask_for_the_other_form(talk, model: Model, gateway: Gateway) -> None:
+    chat = talk("server")
+    chat.say("hello")
+    body = chat_body("server", "hello", session_id=chat.session, stream=True)
+    with Stream(gateway, body, RETRY) as running:
+        seen = running.read().check_complete()
+    assert (seen.text, seen.finish, model.asked) == ("a1", "stop", 1)
+
+
+def test_an_idempotency_key_finds_its_answer(talk, model: Model, gateway: Gateway) -> None:
+    chat = talk("server")
+    for _ in range(2):
+        assert chat.say("hello", {"Idempotency-Key": chat.session}) == "a1"
+    assert (model.asked, len(chat.path())) == (1, 2)
+
+
+def test_a_turn_that_was_never_answered_is_taken_up_again(talk, model: Model) -> None:
+    chat = talk("server")
+    chat.say("one")
+    model.answers = [FAILS]
+    assert chat.ask("two").status == 502
+    assert chat.path()[-1] == "user: two", "it is stored before the model has said anything"
+    assert chat.say("two") == "a3"
+    assert model.shown() == ["user: one", "assistant: a1", "user: two"]
+    assert chat.tree() == tree("""
+        user: one
+          assistant: a1
+            user: two
+              assistant: a3*
+    """)
+
+
+def test_another_message_after_an_unanswered_one(talk, model: Model) -> None:
+    chat = talk("server")
+    model.answers = [FAILS]
+    assert chat.ask("one").status == 502
+    chat.say("two")
+    assert model.shown() == ["user: one", "user: two"]
+
+
+def test_two_tabs_at_once(talk, model: Model) -> None:
+    """Each answer is shown behind its question, whichever came first."""
+    chat = talk("server")
+    chat.say("start")
+    slow, fast = threading.Event(), threading.Event()
+
+    def wait(exchange: up.Exchange) -> None:
+        slow.set()
+        assert fast.wait(20)
+        up.json_reply({"id": "c", "object": "chat.completion", "created": 1, "model": "up", "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "late"}, "finish_reason": "stop"}]})(exchange)  # fmt: skip
+
+    model.answers = [wait, "prompt"]
+    first = threading.Thread(target=chat.say, args=("x",))
+    first.start()
+    assert slow.wait(20)
+    wait_until(lambda: chat.path()[-1] == "user: x")
+    assert chat.say("y") == "prompt"
+    assert model.shown() == ["user: start", "assistant: a1", "user: x", "user: y"]
+    fast.set()
+    first.join()
+    assert chat.tree() == tree("""
+        user: start
+          assistant: a1
+            user: x
+              user: y
+                assistant: prompt*
+              assistant: late
+    """)
+    chat.say("z")
+    assert model.shown() == ["user: start", "assistant: a1", "user: x", "assistant: late", "user: y",
+                             "assistant: prompt", "user: z"]  # fmt: skip
+
+
+def test_many_at_once_are_one_after_the_other(talk, model: Model) -> None:
+    chat = talk("server")
+    texts = [f"w{i}" for i in range(12)]
+    threads = [threading.Thread(target=chat.say, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    chat.say("end")
+    shown = model.shown()
+    assert sorted(one for one in shown if one.startswith("user: w")) == sorted(f"user: {text}" for text in texts)
+    assert len([one for one in shown if one.startswith("assistant")]) == len(texts)
+
+
+def test_nothing_new_is_an_error(talk, model: Model) -> None:
+    answer = talk("server").ask([user("one"), assistant("two")])
+    assert answer.status == 400
+    assert answer.error["param"] == "messages"
+    assert "nothing new" in answer.error["message"]
+
+
+# ---- client history
+
+
+def history(*texts: str) -> list[dict]:
+    """User and assistant by turns."""
+    return [assistant(text) if i % 2 else user(text) for i, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize("headers", [{}, OPEN_WEBUI], ids=["plain", "open_webui"])
+def test_a_client_that_sends_everything_again(talk, model: Model, headers) -> None:
+    chat = talk("auto", headers=headers)
+    chat.say(history("one"))
+    chat.say(history("one", "a1", "two"))
+    chat.say(history("one", "a1", "two", "a2", "three"))
+    assert model.shown() == ["user: one", "assistant: a1", "user: two", "assistant: a2", "user: three"]
+    assert len(chat.path()) == 6
+    assert len(chat.tree().splitlines()) == 6, "nothing twice"
+
+
+def test_an_edit_is_a_branch(talk, model: Model) -> None:
+    chat = talk("client")
+    chat.say(history("one"))
+    chat.say(history("one", "a1", "two"))
+    chat.say(history("one", "a1", "TWO"))
+    assert model.shown() == ["user: one", "assistant: a1", "user: TWO"]
+    assert chat.tree() == tree("""
+        user: one
+          assistant: a1
+            user: two
+              assistant: a2
+            user: TWO
+              assistant: a3*
+    """)
+
+
+def test_a_regeneration_is_a_sibling_and_its_retry_is_not_the_old_answer(talk, model: Model) -> None:
+    chat = talk("client")
+    chat.say(history("one"))
+    chat.say(history("one"))
+    assert chat.tree() == tree("""
+        user: one
+          assistant: a1
+          assistant: a2*
+    """)
+    assert chat.say(history("one"), RETRY) == "a2"
+    model.answers = [FAILS]
+    assert chat.ask(history("one")).status == 502  # asked anew, and lost
+    assert chat.say(history("one"), RETRY) == "a4"
+
+
+def test_switching_branches(talk, model: Model) -> None:
+    chat = talk("client")
+    chat.say(history("one"))
+    chat.say(history("one"))
+    chat.say(history("one", "a1", "more"))
+    assert model.shown() == ["user: one", "assistant: a1", "user: more"]
+    chat.say(history("one", "a2", "more"))
+    assert chat.tree() == tree("""
+        user: one
+          assistant: a1
+            user: more
+              assistant: a3
+          assistant: a2
+            user: more
+              assistant: a4*
+    """)
+
+
+def test_a_rewritten_answer_and_a_continued_one_are_branches(talk, model: Model) -> None:
+    chat = talk("client")
+    chat.say(history("one"))
+    chat.say([*history("one"), assistant("What I wish it had said"), user("go on")])
+    chat.say(history("one", "a1"))  # "continue": the answer is to go on
+    assert model.shown() == ["user: one", "assistant: a1"]
+    assert chat.tree() == tree("""
+        user: one
+          assistant: a1
+            assistant: a3*
+          assistant: What I wish it had said
+            user: go on
+              assistant: a2
+    """)
+
+
+def test_auto_finds_out_who_tells(talk, model: Model) -> None:
+    """The first words again are a regeneration, until more has been said by a client that sends its last message."""
+    chat = talk("auto")
+    chat.say("hi")
+    chat.say("hi")
+    assert chat.tree() == "user: hi\n  assistant: a1\n  assistant: a2*"
+    chat.say("more")
+    chat.say("hi")
+    assert model.shown() == ["user: hi", "assistant: a2", "user: more", "assistant: a3", "user: hi"]
+
+
+def test_two_agents_in_one_chat_are_siblings(talk, model: Model) -> None:
+    chat = talk("auto", headers=OPEN_WEBUI)
+    chat.say(history("one"))
+    chat.say(history("one"), model="other")
+    assert chat.tree() == tree("""
+        user: one
+          assistant: a1
+          assistant: a2*
+    """)
+    assert [turn["agent"] for turn in chat.read("?branches=true")["turns"]] == ["auto", "auto", "other"]
+
+
+# ---- tools and thoughts
+
+
+def tool_round(a: int, b: int) -> dict:
+    return calls(("add_two_numbers", {"a": a, "b": b}))
+
+
+def test_rounds_with_tools_are_shown_again(talk, model: Model) -> None:
+    chat = talk("adder")
+    model.answers = [tool_round(2, 3), "It is 5."]
+    assert chat.say("2+3?") == "It is 5."
+    chat.say("sure?")
+    shown = ["user: 2+3?", "assistant: [add_two_numbers]", "tool: 5", "assistant: It is 5.", "user: sure?"]
+    assert model.shown() == shown
+    chat.say(history("2+3?", "It is 5.", "sure?"))  # a client that knows the text only
+    assert model.shown() == shown
+
+
+def test_a_client_that_sends_the_rounds_back_walks_the_same_path(talk, model: Model) -> None:
+    chat = talk("adder")
+    model.answers = [tool_round(2, 3), "It is 5."]
+    chat.say("2+3?")
+    made = [{"id": "x", "type": "function", "function": {"name": "add_two_numbers", "arguments": "{}"}}]
+    chat.say([user("2+3?"), assistant("", tool_calls=made), {"role": "tool", "tool_call_id": "x", "content": "5"},
+              assistant("It is 5."), user("sure?")])  # fmt: skip
+    chat.say([user("2+3?"), assistant('<details type="tool_calls" done="true"><summary>x</summary>5</details>\n'
+                                      "It is 5."), user("sure?")])  # fmt: skip
+    assert len(chat.tree().splitlines()) == 5, chat.tree()  # two answers to "sure?", and nothing else twice
+    assert model.shown()[1:4] == ["assistant: [add_two_numbers]", "tool: 5", "assistant: It is 5."]
+
+
+def test_tools_of_the_client_are_turns(talk, model: Model) -> None:
+    chat = talk("server")
+    model.answers = [calls(("weather", {"city": "Oslo"}))]
+    answer = chat.ask("Oslo?", tools=[CLIENT_TOOL]).json()["choices"][0]
+    assert answer["finish_reason"] == "tool_calls"
+    made = answer["message"]["tool_calls"][0]["id"]
+    result = {"role": "tool", "tool_call_id": made, "content": "rain"}
+    assert chat.say([result], tools=[CLIENT_TOOL]) == "a2"
+    assert model.shown() == ["user: Oslo?", "assistant: [weather]", "tool: rain"]
+    assert chat.tree() == tree("""
+        user: Oslo?
+          assistant: [weather]
+            tool: rain
+              assistant: a2*
+    """)
+
+
+def test_a_result_that_nobody_waits_for(talk, model: Model) -> None:
+    result = {"role": "tool", "tool_call_id": "call_9", "content": "rain"}
+    for name, fields in (("server", {}), ("forgetful", {})):
+        answer = talk(name).ask([result], **fields)
+        assert answer.status == 400, answer.body
+        assert "tool call" in answer.error["message"]
+
+
+def test_calls_that_were_not_run_are_closed(talk, model: Model) -> None:
+    chat = talk("server")
+    model.answers = [calls(("weather", {"city": "Oslo"}))]
+    chat.ask("Oslo?", tools=[CLIENT_TOOL])
+    chat.say("never mind", tools=[CLIENT_TOOL])
+    assert model.shown() == ["user: Oslo?", "assistant: [weather]", "tool: (The client did not run this tool.)",
+                             "user: never mind"]  # fmt: skip
+
+
+def test_hidden_blocks_do_not_go_back_to_a_model(talk, model: Model) -> None:
+    chat = talk("server")
+    model.answers = ["<think>hm\nhm</think>\nFour."]
+    assert "<think>" in chat.say("2+2?")
+    chat.say("sure?")
+    assert model.shown() == ["user: 2+2?", "assistant: Four.", "user: sure?"]
+    told = talk("client")
+    told.say([user("2+2?"), assistant("<think>hm</think>Four."), user("sure?")])
+    assert model.shown() == ["user: 2+2?", "assistant: Four.", "user: sure?"]
+
+
+# ---- who and what
+
+
+def test_the_session_is_named_in_many_ways(gateway: Gateway, model: Model) -> None:
+    def say(headers: dict[str, str], **fields) -> list[str]:
+        call(gateway, "POST", "/v1/chat/completions", chat_body("server", "hi", **fields), headers)
+        return model.shown()
+
+    names = [str(uuid.uuid4()) for _ in range(5)]
+    body = {"session_id": names[0], "conversation_id": names[3], "metadata": {"session_id": names[4]}}
+    headers = {"X-Session-Id": names[1], "X-OpenWebUI-Chat-Id": names[2]}
+    for _ in range(5):
+        say(dict(headers), **body)
+        first = next(iter(body), None) if "session_id" in body else next(iter(headers), None) or next(iter(body))
+        found = Talk(gateway, names[5 - len(headers) - len(body)], "server")
+        assert found.path()[-2:][0] == "user: hi", first
+        (body if first in body else headers).pop(first)
+    assert say({}) == ["user: hi"], "a request that names none stands alone"
+    assert say({"X-Session-Id": ""}, user="somebody") == ["user: hi"]
+
+
+@pytest.mark.parametrize("session", [5, "", "a\nb", "x" * 257])
+def test_a_session_that_is_no_name(gateway: Gateway, model: Model, session) -> None:
+    answer = call(gateway, "POST", "/v1/chat/completions", chat_body("auto", "hi", session_id=session))
+    if session == "":
+        assert answer.status == 200  # as good as absent
+    else:
+        assert (answer.status, answer.error["param"]) == (400, "session_id")
+
+
+def test_an_agent_without_memory_keeps_nothing(talk, model: Model) -> None:
+    chat = talk("forgetful")
+    for text in ("one", "two"):
+        chat.say(text)
+    assert model.shown() == ["user: two"]
+    assert call(chat.gateway, "GET", f"/conversations/{chat.session}").status == 404
+
+
+def test_background_tasks_and_temporary_chats_are_not_kept(talk, model: Model) -> None:
+    chat = talk("auto", headers=OPEN_WEBUI)
+    chat.say("one")
+    chat.say("### Task:\nA title.\n<chat_history>one</chat_history>", {"X-OpenWebUI-Task": "title_generation"})
+    assert len(chat.path()) == 2
+    temporary = talk("auto", headers=OPEN_WEBUI)
+    temporary.session = "local:abc"
+    temporary.say("one")
+    assert call(chat.gateway, "GET", "/conversations/local:abc").status == 404
+
+
+def test_nobody_sees_what_is_anothers(start_gateway, store, upstream, model: Model) -> None:
+    gateway = start_gateway(config(*agents(), p=WIRE.provider(upstream.url)), env=store, keys=("k-one-0123456789", "k-two-0123456789"))  # fmt: skip
+    session = str(uuid.uuid4())
+    alice = Talk(gateway, session, "server", key="k-one-0123456789")
+    bob = Talk(gateway, session, "server", key="k-two-0123456789")
+    alice.say("my secret")
+    bob.say("tell me")
+    assert model.shown() == ["user: tell me"]
+    assert bob.path() == ["user: tell me", "assistant: a2"]
+    for method, target in (("DELETE", f"/conversations/{session}"), ("DELETE", "/conversations")):
+        assert call(gateway, method, target, key=bob.key).status == 200
+    assert alice.path() == ["user: my secret", "assistant: a1"]
+    listed = call(gateway, "GET", "/conversations", key=bob.key).json()
+    assert listed["data"] == []
+
+
+# ---- what can be done with them
+
+
+def test_list_read_fork_and_erase(start_gateway, store, upstream, model: Model) -> None:
+    gateway = start_gateway(config(*agents(), p=WIRE.provider(upstream.url)), env=store)
+    me = {"X-User-Id": str(uuid.uuid4())}
+    talks = [Talk(gateway, f"s/{i} é", "client", headers=me) for i in range(3)]
+    for one in talks:
+        one.session = f"s{i}" if (i := talks.index(one)) else "a/b c"
+        one.say(history("one"))
+    talks[1].say(history("one", f"a{2}", "two"))
+    quoted = Talk(gateway, "a%2Fb%20c", headers=me)
+    assert quoted.path()[0] == "user: one"
+    listed = call(gateway, "GET", "/conversations?limit=2", headers=me).json()
+    assert [one["session_id"] for one in listed["data"]] == ["s1", "s2"]
+    assert listed["has_more"] and listed["data"][0]["turns"] == 4
+    rest = call(gateway, "GET", f"/conversations?before={listed['next_before']}", headers=me).json()
+    assert [one["session_id"] for one in rest["data"]] == ["a/b c"] and not rest["has_more"]
+    first = talks[1].read("?branches=true")["turns"][0]["id"]
+    forked = call(gateway, "POST", "/conversations/s1/fork", {"session_id": "f", "turn_id": first}, headers=me)
+    assert (forked.status, forked.json()) == (201, {"session_id": "f", "turns": 1})
+    fork = Talk(gateway, "f", "client", headers=me)
+    fork.say(history("one"))
+    assert fork.path()[0] == "user: one"
+    taken = call(gateway, "POST", "/conversations/s1/fork", {"session_id": "f"}, headers=me)
+    assert taken.status == 409
+    assert call(gateway, "POST", "/conversations/s1/fork", {"session_id": "g", "turn_id": "00"}, headers=me).error["param"] == "turn_id"  # fmt: skip
+    assert call(gateway, "DELETE", "/conversations/s1", headers=me).json() == {"session_id": "s1", "deleted": True}
+    assert call(gateway, "DELETE", "/conversations/s1", headers=me).error["code"] == "conversation_not_found"
+    assert call(gateway, "DELETE", "/conversations", headers=me).json() == {"deleted": 3}
+    for target in ("/conversations?limit=0", "/conversations?limit=x"):
+        assert call(gateway, "GET", target, headers=me).error["param"] == "limit"
+    assert call(gateway, "PUT", "/conversations/s1", {}).header("allow") == "GET, HEAD, DELETE, OPTIONS"
+
+
+def test_the_routes_of_the_original(gateway: Gateway, talk, model: Model) -> None:
+    chat = talk("server", headers={"X-User-Id": "ann"})
+    chat.say("one")
+    target = f"/agents/server/conversation/{chat.session}"
+    page = call(gateway, "GET", f"{target}?user_id=ann").json()
+    assert [message["content"] for message in page["messages"]] == ["one", "a1"]
+    assert call(gateway, "GET", target).status == 404, "of nobody's"
+    assert call(gateway, "GET", target.replace("server", "nobody", 1)).error["code"] == "model_not_found"
+    assert call(gateway, "DELETE", f"{target}?user_id=ann").status == 200
+    assert call(gateway, "GET", f"{target}?user_id=ann").status == 404
+
+
+# ---- durability
+
+
+def test_what_was_answered_is_there_after_a_crash(start_gateway, store, upstream, model: Model) -> None:
+    gateway = start_gateway(config(*agents(), p=WIRE.provider(upstream.url)), env=store)
+    chat = Talk(gateway, str(uuid.uuid4()), "server")
+    chat.say("one")
+    gateway.restart()
+    assert chat.path() == ["user: one", "assistant: a1"]
+
+
+def test_an_answer_that_never_arrived_is_given_to_the_retry(start_gateway, store, upstream, model: Model) -> None:
+    """The gateway dies between the commit of the answer and the client's reading it."""
+    gateway = start_gateway(config(*agents(), p=WIRE.provider(upstream.url)), env=store)
+    chat = Talk(gateway, str(uuid.uuid4()), "server")
+    with Stream(gateway, chat_body("server", "hello", session_id=chat.session)):
+        wait_until(lambda: chat.gateway and _answered(chat), what="the answer is stored")
+        gateway.restart()
+    assert chat.say("hello", RETRY) == "a1"
+    assert (model.asked, chat.tree()) == (1, "user: hello\n  assistant: a1*")
+    assert chat.say("hello") == "a2"
+
+
+def _answered(chat: Talk) -> bool:
+    answer = call(chat.gateway, "GET", f"/conversations/{chat.session}")
+    return answer.status == 200 and len(answer.json()["messages"]) == 2
+
+
+def test_the_question_is_stored_before_the_answer_begins(gateway: Gateway, talk, model: Model) -> None:
+    chat = talk("server")
+    go_on = threading.Event()
+
+    def slowly(exchange: up.Exchange) -> None:
+        exchange.head(200, [("Content-Type", "text/event-stream")], framing="chunked")
+        exchange.write(sse(chunk({"role": "assistant", "content": "begun"})))
+        go_on.wait(20)
+        exchange.write(sse(chunk({"content": " and done"})) + sse(chunk({}, "stop")) + DONE)
+        exchange.end()
+
+    model.answers = [slowly]
+    with Stream(gateway, chat_body("server", "hello", session_id=chat.session, stream=True)) as running:
+        for event in running:
+            if not go_on.is_set():
+                assert event["choices"][0]["delta"].get("role") == "assistant"
+                assert chat.path() == ["user: hello"]
+            go_on.set()
+        assert running.seen.check_complete().text == "begun and done"
+    assert chat.path() == ["user: hello", "assistant: begun and done"]
+
+
+def test_a_client_that_leaves_leaves_its_question(gateway: Gateway, talk, model: Model) -> None:
+    chat = talk("server")
+    model.answers = [up.pieces([sse(chunk({"role": "assistant", "content": "begun"}))], then="hang")]
+    with Stream(gateway, chat_body("server", "hello", session_id=chat.session, stream=True)) as running:
+        next(iter(running))
+    chat.say("again")
+    assert chat.path()[0] == "user: hello"
+    assert model.shown() == ["user: hello", "user: again"]
+
+
+# ---- from the command line
+
+
+def test_the_commands_that_look_at_them(start_gateway, store, upstream, model: Model) -> None:
+    gateway = start_gateway(config(*agents(), p=WIRE.provider(upstream.url)), env=store)
+    name = f"cli-{uuid.uuid4()}"
+    chat = Talk(gateway, "s1", "client", headers={"X-User-Id": name})
+    chat.say(history("one"))
+    chat.say(history("ONE"))
+
+    def parley(*words: str) -> subprocess.CompletedProcess[str]:
+        return run_cli(*words, "--data", "data", cwd=gateway.folder, env=store)
+
+    listed = parley("conversations", "list", "--user", name, "--json")
+    assert [(one["session_id"], one["turns"]) for one in map(json.loads, listed.stdout.splitlines())] == [("s1", 4)]
+    assert f"4 turns  {name}  s1" in parley("conversations", "list").stdout
+    shown = parley("conversations", "show", "s1", "--user", name)
+    assert "user\nONE\n" in shown.stdout and "assistant\na2\n" in shown.stdout, shown
+    exported = [json.loads(line) for line in parley("conversations", "export").stdout.splitlines()]
+    mine = next(one for one in exported if one["principal"] == name)
+    assert sorted(turn["messages"][0]["content"] for turn in mine["turns"]) == ["ONE", "a1", "a2", "one"]
+    assert parley("conversations", "erase", "s1").returncode == 1, "of nobody's"
+    assert parley("conversations", "erase").returncode == 2
+    assert parley("conversations", "erase", "s1", "--user", name).returncode == 0
+    assert call(gateway, "GET", "/conversations/s1", headers=chat.headers).status == 404, "while the gateway runs"
+    chat.say(history("two"))
+    assert parley("conversations", "erase", "--all", "--user", name).returncode == 0
+    migrated = json.loads(parley("migrate", "--json").stdout)
+    assert migrated["schema_version"] == 1

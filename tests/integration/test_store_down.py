@@ -1,0 +1,103 @@
+"""The database is away: who has no need of it serves on, who has says so at once, and all is well when it is back."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+
+from harness.api import call, chat
+from harness.configs import agent, config, demo_agent
+from harness.gateway import SLACK, Gateway, StartFailed, wait_until
+from harness.postgres import Postgres
+from harness.talk import Model, Talk
+from harness.wires import BY_NAME
+
+WIRE = BY_NAME["openai"]
+
+
+@pytest.fixture
+def postgres():
+    server = Postgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def gateway(start_gateway, upstream, postgres) -> Gateway:
+    agents = (agent("keeps", "p"), agent("forgets", "p", resources=[]))
+    return start_gateway(config(*agents, p=WIRE.provider(upstream.url)), env={"DATABASE_URL": postgres.dsn})
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_an_outage(gateway: Gateway, postgres: Postgres, upstream, end: str) -> None:
+    model = Model(upstream)
+    talk = Talk(gateway, str(uuid.uuid4()), "keeps")
+    talk.say("one")
+    getattr(postgres, end)()
+    chat(gateway, "keeps", "notices it", session_id="x")
+    for _ in range(5):
+        begun = time.monotonic()
+        answer = talk.ask("two")
+        took = time.monotonic() - begun
+        assert (answer.status, answer.error["code"]) == (503, "store_unavailable"), answer.body
+        assert int(answer.header("retry-after")) >= 1
+        assert took < 0.05 * SLACK, f"{took:.3f} s"
+    asked = model.asked
+    assert chat(gateway, "forgets", session_id="x").status == 200
+    assert chat(gateway, "keeps").status == 200, "a request that names no conversation needs no store"
+    assert model.asked == asked + 2
+    assert call(gateway, "GET", f"/conversations/{talk.session}").status == 503
+    assert call(gateway, "GET", "/readyz").status == 503
+    assert call(gateway, "GET", "/livez").status == 200
+    health = call(gateway, "GET", "/health?detailed=true").json()["store"]
+    assert health["status"] == "unavailable" and health["reason"], health
+    postgres.start()
+    begun = time.monotonic()
+    for _ in range(8):  # each loop has connections of its own
+        wait_until(lambda: talk.ask("three").status == 200, timeout=2.0)
+    assert time.monotonic() - begun < 2.0 * SLACK
+    assert talk.path()[:2] == ["user: one", "assistant: a1"], "nothing is lost"
+    wait_until(lambda: call(gateway, "GET", "/readyz").status == 200, timeout=2.0)
+
+
+def test_a_store_that_is_away_at_the_start(start_gateway, postgres: Postgres) -> None:
+    postgres.stop()
+    gateway = start_gateway(config(demo_agent()), env={"DATABASE_URL": postgres.dsn})
+    assert chat(gateway, "demo").status == 200
+    assert chat(gateway, "demo", session_id="s").status == 503
+    postgres.start()
+    wait_until(lambda: chat(gateway, "demo", session_id="s").status == 200, timeout=2.0)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL: must be a postgresql:// URL"),
+        ({"DATABASE_URL": "postgresql://u:hunter2%zz@h/x"}, "DATABASE_URL: it is not a connection string"),
+        ({"MEMORY_CLEANUP_INTERVAL_HOURS": "0"}, "MEMORY_CLEANUP_INTERVAL_HOURS=0: must be"),
+    ],
+)
+def test_a_store_that_is_none(start_gateway, variables, said: str) -> None:
+    with pytest.raises(StartFailed) as failure:
+        start_gateway(config(demo_agent()), env=variables)
+    assert said in str(failure.value)
+    assert "hunter2" not in str(failure.value)
+
+
+def test_a_folder_that_cannot_be_written(start_gateway, tmp_path) -> None:
+    (tmp_path / "gateway0").mkdir()
+    (tmp_path / "gateway0" / "data").write_text("a file")
+    with pytest.raises(StartFailed, match="Name a folder that can be written with --data"):
+        start_gateway(config(demo_agent()))
+
+
+def test_the_variables_of_the_original(start_gateway, postgres: Postgres) -> None:
+    variables = {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(postgres.port), "POSTGRES_USER": "parley",
+                 "POSTGRES_PASSWORD": "it's \\ quoted", "POSTGRES_DB": "postgres"}  # fmt: skip
+    gateway = start_gateway(config(demo_agent()), env=variables)
+    assert chat(gateway, "demo", session_id="s").status == 200
+    assert "it's" not in gateway.output
+    assert call(gateway, "GET", "/health?detailed=true").json()["store"]["name"].startswith("Postgres ")
+    assert postgres.sql("SELECT count(*) FROM turns") == "2"
