@@ -40,6 +40,7 @@ bool AnswerRecord::keep(chat::RunEvent const& event) {
         return false;
     } else if (auto const* const report = std::get_if<chat::UsageReport>(&event)) {
         usage_ = report->usage; // the last one is of the whole run
+        last_prompt_tokens_ = report->agent ? report->agent->last_prompt_tokens : report->usage.prompt_tokens;
         reports_.push_back(*report);
         return false;
     }

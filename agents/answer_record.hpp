@@ -24,6 +24,7 @@ public:
     std::string model() const; // that answered; plain, may be empty
     std::string_view finish() const noexcept { return chat::finish_reason_name(reason_); }
     chat::Usage const& usage() const noexcept { return usage_; }
+    std::int64_t last_prompt_tokens() const noexcept { return last_prompt_tokens_; } // of the last model call
 
     /// The one message that all this makes; none for an answer that says nothing.
     std::vector<LoopMessage> messages() const;
@@ -43,6 +44,7 @@ private:
     std::vector<chat::UsageReport> reports_;
     chat::FinishReason reason_ = chat::FinishReason::kStop;
     chat::Usage usage_;
+    std::int64_t last_prompt_tokens_ = 0;
 };
 
 } // namespace parley::agents

@@ -97,6 +97,7 @@ struct MemoryCompression {
     bool enabled = true;
     std::int64_t threshold_tokens = 10'000; // MEMORY_COMPRESSION_TOKEN_THRESHOLD changes the default
     std::int64_t recent_messages_to_keep = 10;
+    std::string summary_agent = {};     // agent_id of who writes the summaries, empty = the agent itself
     bool archive_conversations = false; // carried only
 };
 

@@ -46,8 +46,8 @@ constexpr std::array<std::string_view, 5> kLimitKeys{"max_tool_rounds", "max_too
 constexpr std::array<std::string_view, 1> kServerKeys{"allowed_mcp_tools"};
 constexpr std::array<std::string_view, 2> kResourceConfigKeys{"memory", "knowledge_base"};
 constexpr std::array<std::string_view, 2> kMemoryKeys{"compression", "retention_hours"};
-constexpr std::array<std::string_view, 4> kCompressionKeys{"enabled", "threshold_tokens", "recent_messages_to_keep",
-                                                           "archive_conversations"};
+constexpr std::array<std::string_view, 5> kCompressionKeys{"enabled", "threshold_tokens", "recent_messages_to_keep",
+                                                           "summary_agent", "archive_conversations"};
 constexpr std::array<std::string_view, 2> kResources{"memory", "knowledge_base"};
 constexpr std::array<std::string_view, 4> kCarriedKeys{"embedding_provider", "embedding_model", "rerank_provider",
                                                        "rerank_model"};
@@ -245,6 +245,7 @@ void read_resource_config(ObjectReader const& reader, AgentConfig& agent, std::v
     compression.allow_only(kCompressionKeys);
     auto& target = agent.compression;
     target.enabled = compression.boolean("enabled").value_or(target.enabled);
+    target.summary_agent = compression.text("summary_agent").value_or(std::string());
     target.archive_conversations = compression.boolean("archive_conversations").value_or(false);
     target.threshold_tokens = compression.integer("threshold_tokens", 1, kTokensMax).value_or(target.threshold_tokens);
     target.recent_messages_to_keep =
@@ -267,6 +268,14 @@ void read_resources(ObjectReader const& reader, AgentConfig& agent) {
                                               (hint.empty() ? "" : "; " + hint));
         }
     }
+}
+
+void check_summary_agent(FileScope& scope, AgentConfig const& agent, std::string const& pointer,
+                         std::vector<std::string_view> const& ids) {
+    auto const& named = agent.compression.summary_agent;
+    if (named.empty() || std::ranges::find(ids, named) != ids.end()) return;
+    scope.faults.push_back({scope.file, pointer + "/resource_config/memory/compression/summary_agent",
+                            "no agent " + in_quotes(named), "the agent_id of an agent", did_you_mean(named, ids)});
 }
 
 } // namespace
@@ -329,6 +338,7 @@ void finish_agents(FileScope& scope, std::vector<AgentConfig>& agents, std::vect
             }
             has_stand_in = has_stand_in || agents[known->second].own_unavailable.empty();
         }
+        check_summary_agent(scope, agent, pointers[i], ids);
         // What is missing outside of its own model, no fallback can replace.
         if (agent.unavailable.empty() && !has_stand_in) agent.unavailable = agent.own_unavailable;
     }

@@ -28,6 +28,7 @@ constexpr int kAppendsMax = 64;                           // against other write
 // An answer in hand is worth waiting for a database that is just coming back.
 constexpr std::chrono::seconds kAnswerPatience{5};
 constexpr std::chrono::milliseconds kAnswerPause{100};
+constexpr std::int64_t kBytesPerToken = 4;
 
 bool is_system(chat::Message const& message) {
     return message.role == Role::kSystem || message.role == Role::kDeveloper;
@@ -128,7 +129,7 @@ core::Task<bool> ConversationTurn::client_tells(memory::Path const& path) const 
     std::vector<memory::TurnId> root{turns.front().id};
     auto const other = co_await store_.find(context_, ask_.key, std::move(root));
     if (!other) co_return other.error();
-    co_return !other->empty();
+    co_return !other->turns.empty();
 }
 
 // ---- client history
@@ -142,7 +143,7 @@ core::Task<> ConversationTurn::recall_told() {
     auto known = co_await store_.find(context_, ask_.key, ids);
     if (!known) co_return known.error();
     std::map<memory::TurnId, StoredTurn const*> by_id;
-    for (auto const& one : *known)
+    for (auto const& one : known->turns)
         by_id[one.id] = &one;
     storing_ = std::make_shared<Storing>(*this, context_, executor_);
     storing_->client_tells = true;
@@ -161,31 +162,49 @@ core::Task<> ConversationTurn::recall_told() {
     co_return core::Result<>();
 }
 
-void ConversationTurn::show_told(std::vector<memory::Turn> const& turns, std::vector<StoredTurn> const& known) {
-    auto const& messages = asked_;
+void ConversationTurn::show_told(std::vector<memory::Turn> const& turns, memory::Found const& known) {
+    std::vector<memory::TurnId> ids;
+    std::vector<std::int64_t> bytes;
     std::size_t at = 0;
-    for (std::size_t i = 0; i < turns.size(); ++i) {
-        auto const& turn = turns[i];
-        for (; at < turn.first; ++at)
-            history_.add(messages[at]);
-        auto const stored = std::ranges::find(known, turn.id, &StoredTurn::id);
-        bool const is_answer = turn.kind == TurnKind::kAnswer;
-        bool const has_rounds = stored != known.end() && stored->messages.find("\"tool_calls\"") != std::string::npos;
-        bool const is_rewritten = is_answer && stored != known.end() && (has_rounds || turn.last - turn.first > 1);
-        for (; at < turn.last; ++at) {
-            if (is_rewritten && !is_system(messages[at])) continue;
-            if (is_answer && messages[at].role == Role::kAssistant) {
-                history_.add_earlier(messages[at]);
-            } else {
-                history_.add(messages[at]);
-            }
-        }
-        bool const is_awaited = i + 1 < turns.size() && turns[i + 1].kind == TurnKind::kToolResult;
-        if (is_rewritten) history_.add_stored(*stored, is_awaited);
+    for (auto const& turn : turns) {
+        ids.push_back(turn.id);
+        bytes.push_back(0);
+        for (auto i = turn.first; i < turn.last; ++i)
+            bytes.back() += static_cast<std::int64_t>(asked_[i].json.size());
     }
-    for (; at < messages.size(); ++at)
-        history_.add(messages[at]);
+    auto const begin = summarised(ids, bytes, known.summaries);
+    if (begin > 0) {
+        for (; at < turns[begin - 1].last; ++at)
+            if (is_system(asked_[at])) history_.add(asked_[at]);
+        history_.add_summary(std::ranges::find(known.summaries, ids[begin - 1], &memory::Summary::turn)->text);
+    }
+    for (auto i = begin; i < turns.size(); ++i) {
+        for (; at < turns[i].first; ++at)
+            history_.add(asked_[at]);
+        auto const stored = std::ranges::find(known.turns, turns[i].id, &StoredTurn::id);
+        bool const is_awaited = i + 1 < turns.size() && turns[i + 1].kind == TurnKind::kToolResult;
+        show_told_turn(turns[i], stored == known.turns.end() ? nullptr : &*stored, is_awaited);
+        at = turns[i].last;
+    }
+    for (; at < asked_.size(); ++at)
+        history_.add(asked_[at]);
     turn_.messages = history_.messages();
+}
+
+// An answer that is stored with its rounds is shown with them, whatever of it the client has kept.
+void ConversationTurn::show_told_turn(memory::Turn const& turn, StoredTurn const* stored, bool is_awaited) {
+    bool const is_answer = turn.kind == TurnKind::kAnswer;
+    bool const has_rounds = stored != nullptr && stored->messages.find("\"tool_calls\"") != std::string::npos;
+    bool const is_rewritten = is_answer && stored != nullptr && (has_rounds || turn.last - turn.first > 1);
+    for (auto const& message : asked_.subspan(turn.first, turn.last - turn.first)) {
+        if (is_rewritten && !is_system(message)) continue;
+        if (is_answer && message.role == Role::kAssistant) {
+            history_.add_earlier(message);
+        } else {
+            history_.add(message);
+        }
+    }
+    if (is_rewritten) history_.add_stored(*stored, is_awaited);
 }
 
 // ---- server history
@@ -217,7 +236,7 @@ core::Task<> ConversationTurn::recall_kept(memory::Path path) {
         auto const found = co_await find_given(*question_);
         if (!found || replayed_) co_return found;
         if (!before->is_answered) { // the same turn, taken up again
-            show_path(all.first(before->begin));
+            show_path(all.first(before->begin), path.summaries);
             co_return core::Result<>();
         }
     }
@@ -226,7 +245,7 @@ core::Task<> ConversationTurn::recall_kept(memory::Path path) {
     storing_ = std::make_shared<Storing>(*this, context_, executor_);
     storing_->turns = std::move(*news);
     question_ = storing_->turns.back();
-    show_path(all);
+    show_path(all, path.summaries);
     co_return core::Result<>();
 }
 
@@ -256,11 +275,19 @@ std::size_t ConversationTurn::same_key(std::span<StoredTurn const> path) const {
 }
 
 // The path, then the new messages. The request's system messages lead, as they do everywhere.
-void ConversationTurn::show_path(std::span<StoredTurn const> path) {
+void ConversationTurn::show_path(std::span<StoredTurn const> path, std::vector<memory::Summary> const& summaries) {
     for (auto const& message : asked_)
         if (is_system(message)) history_.add(message);
+    std::vector<memory::TurnId> ids;
+    std::vector<std::int64_t> bytes;
+    for (auto const& turn : path) {
+        ids.push_back(turn.id);
+        bytes.push_back(static_cast<std::int64_t>(turn.messages.size()));
+    }
+    auto const begin = summarised(ids, bytes, summaries);
+    if (begin > 0) history_.add_summary(std::ranges::find(summaries, ids[begin - 1], &memory::Summary::turn)->text);
     bool const are_results = std::ranges::find(news_, Role::kTool, &chat::Message::role) != news_.end();
-    for (std::size_t i = 0; i < path.size(); ++i) {
+    for (auto i = begin; i < path.size(); ++i) {
         bool const is_last = i + 1 == path.size();
         if (path[i].kind == TurnKind::kInput) history_.close_calls();
         history_.add_stored(path[i], is_last && are_results);
@@ -272,6 +299,25 @@ void ConversationTurn::show_path(std::span<StoredTurn const> path) {
 }
 
 // ---- both
+
+// How many turns a summary stands for; 0 = none is to be used. One that was made for another agent counts only when
+// this one's threshold is passed, too.
+std::size_t ConversationTurn::summarised(std::vector<memory::TurnId> const& ids, std::vector<std::int64_t> const& bytes,
+                                         std::vector<memory::Summary> const& summaries) const {
+    auto const& compression = agent_.config.compression;
+    if (!compression.enabled || summaries.empty()) return 0;
+    std::int64_t bytes_behind = 0;
+    for (auto i = ids.size(); i > 0; --i) {
+        auto const found = std::ranges::find(summaries, ids[i - 1], &memory::Summary::turn);
+        if (found == summaries.end()) {
+            bytes_behind += bytes[i - 1];
+            continue;
+        }
+        bool const is_own = found->agent == agent_.config.agent_id;
+        return is_own || found->tokens + bytes_behind / kBytesPerToken > compression.threshold_tokens ? i : 0;
+    }
+    return 0;
+}
 
 // An SDK that asks again by itself wants the answer that it did not get; a person who says the same wants a new one.
 core::Task<> ConversationTurn::find_given(StoredTurn const& question) {
@@ -363,6 +409,13 @@ core::Task<> ConversationTurn::stored() {
     co_return *storing_->outcome;
 }
 
+std::int64_t ConversationTurn::bytes_shown() const {
+    std::int64_t bytes = 0;
+    for (auto const& message : turn_.messages)
+        bytes += static_cast<std::int64_t>(message.json.size());
+    return bytes;
+}
+
 core::Awaitable<void> ConversationTurn::settled() {
     while (storing_ && !storing_->outcome)
         co_await wait_until(storing_->wake, core::SteadyTime::max());
@@ -392,7 +445,10 @@ core::Task<> ConversationTurn::store_answer(AnswerRecord const& record, std::vec
     auto const patience = std::min(context_.deadline, steady_clock::now() + kAnswerPatience);
     for (Timer pause(executor_);;) {
         auto const done = co_await store_.answer(context_, ask_.key, answer, expires_ms_);
-        if (done) co_return core::Result<>(); // or the conversation was erased meanwhile, and stays so
+        if (done) { // or the conversation was erased meanwhile, and stays so
+            context_use_ = ContextUse{ask_.key, record.last_prompt_tokens(), bytes_shown()};
+            co_return core::Result<>();
+        }
         bool const is_hopeful = done.error().code == core::Errc::kStoreUnavailable && steady_clock::now() < patience;
         if (!is_hopeful || context_.cancellation.cancelled()) co_return done.error();
         co_await wait_until(pause, steady_clock::now() + kAnswerPause);

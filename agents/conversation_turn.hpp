@@ -15,6 +15,7 @@
 #include "agents/answer_record.hpp"
 #include "agents/catalogue.hpp"
 #include "agents/model_history.hpp"
+#include "agents/summariser.hpp"
 #include "chat/turn.hpp"
 #include "core/context.hpp"
 #include "core/task.hpp"
@@ -66,6 +67,9 @@ public:
     /// = those of the record. Errors: those of the store.
     core::Task<> store_answer(AnswerRecord const& record, std::vector<LoopMessage> messages);
 
+    /// Of the answer that was stored; nullopt: there is none.
+    std::optional<ContextUse> const& context_use() const noexcept { return context_use_; }
+
 private:
     struct Storing;
     struct Said { // places on a path
@@ -80,8 +84,12 @@ private:
     std::optional<Said> said_before(std::span<memory::StoredTurn const> path) const;
     std::size_t same_key(std::span<memory::StoredTurn const> path) const;
     core::Task<> find_given(memory::StoredTurn const& question);
-    void show_path(std::span<memory::StoredTurn const> path);
-    void show_told(std::vector<memory::Turn> const& turns, std::vector<memory::StoredTurn> const& known);
+    void show_path(std::span<memory::StoredTurn const> path, std::vector<memory::Summary> const& summaries);
+    void show_told(std::vector<memory::Turn> const& turns, memory::Found const& known);
+    void show_told_turn(memory::Turn const& turn, memory::StoredTurn const* stored, bool is_awaited);
+    std::size_t summarised(std::vector<memory::TurnId> const& ids, std::vector<std::int64_t> const& bytes,
+                           std::vector<memory::Summary> const& summaries) const;
+    std::int64_t bytes_shown() const;
     core::Result<std::vector<memory::StoredTurn>> news_behind(std::span<memory::StoredTurn const> path) const;
     core::Result<std::vector<memory::StoredTurn>> news_behind(std::span<memory::StoredTurn const> path,
                                                               memory::TurnId const& parent) const;
@@ -103,7 +111,8 @@ private:
     ModelHistory history_;
     std::optional<memory::StoredTurn> replayed_;
     std::optional<memory::StoredTurn> question_; // what is answered; nullopt: there is nothing to remember
-    std::shared_ptr<Storing> storing_;           // null: all that the client said is stored
+    std::optional<ContextUse> context_use_;
+    std::shared_ptr<Storing> storing_; // null: all that the client said is stored
 };
 
 } // namespace parley::agents

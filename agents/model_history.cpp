@@ -85,6 +85,12 @@ void ModelHistory::add_stored(memory::StoredTurn const& turn, bool keep_reasonin
     }
 }
 
+void ModelHistory::add_summary(std::string_view text) {
+    std::string content;
+    core::append_json_string(content, "Summary of the conversation so far:\n" + std::string(text));
+    add_own(plain_message(chat::Role::kSystem, content));
+}
+
 void ModelHistory::close_calls() {
     for (auto const& id : open_calls_) {
         std::string body;

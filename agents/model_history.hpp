@@ -26,6 +26,9 @@ public:
     /// it at this moment: some models want theirs back then.
     void add_stored(memory::StoredTurn const& turn, bool keep_reasoning);
 
+    /// Stands for all that was said before.
+    void add_summary(std::string_view text);
+
     /// Whoever says something else instead of giving the results that the last answer waits for leaves calls open,
     /// which no model accepts: says for each that it was not run.
     void close_calls();

@@ -38,11 +38,26 @@ struct StoredTurn {
     std::int64_t asked_ms = 0;   // of a user's turn: when it was asked last, apart from retries
 };
 
+/// What a model is shown in place of all that was said up to and with a turn.
+struct Summary {
+    TurnId turn = kRoot;
+    std::string text = {};
+    std::string agent = {};      // for which it was made
+    std::int64_t tokens = 0;     // of what it stands for, estimated
+    std::int64_t created_ms = 0; // since 1970; 0 when it is stored: now
+};
+
 /// From the first turn to the one that came last; no turns for a conversation that is not there. An answer that came
 /// when the next question had been asked is a branch in the tree; here it stands behind what it answers.
 struct Path {
     std::vector<StoredTurn> turns;
-    bool resent = false; // the client has been seen to send its history again
+    bool resent = false;                 // the client has been seen to send its history again
+    std::vector<Summary> summaries = {}; // of all branches
+};
+
+struct Found {
+    std::vector<StoredTurn> turns;
+    std::vector<Summary> summaries = {};
 };
 
 struct ConversationInfo {
@@ -61,13 +76,12 @@ public:
     // What changes something is carried out once begun, also if the context is cancelled.
 
     /// Those of these turns that are stored, in no order.
-    virtual core::Task<std::vector<StoredTurn>> find(core::Context const& context, ConversationKey key,
-                                                     std::vector<TurnId> ids) = 0;
+    virtual core::Task<Found> find(core::Context const& context, ConversationKey key, std::vector<TurnId> ids) = 0;
 
     virtual core::Task<Path> path(core::Context const& context, ConversationKey key) = 0;
 
     /// All branches, parents before their children.
-    virtual core::Task<std::vector<StoredTurn>> tree(core::Context const& context, ConversationKey key) = 0;
+    virtual core::Task<Found> tree(core::Context const& context, ConversationKey key) = 0;
 
     /// The answers to these turns, the latest first.
     virtual core::Task<std::vector<StoredTurn>> answers(core::Context const& context, ConversationKey key,
@@ -89,6 +103,9 @@ public:
     /// answers is gone: the conversation was erased.
     virtual core::Task<bool> answer(core::Context const& context, ConversationKey key, StoredTurn turn,
                                     std::optional<std::int64_t> expires_ms) = 0;
+
+    /// Keeps a summary beside its turn; a later one of the same turn takes its place. false = the turn is gone.
+    virtual core::Task<bool> summarise(core::Context const& context, ConversationKey key, Summary summary) = 0;
 
     /// Of a principal, nullopt = of all; the one changed last first. `before_ms`: only those changed before.
     virtual core::Task<std::vector<ConversationInfo>> list(core::Context const& context, std::string tenant,

@@ -1,6 +1,8 @@
 #include "memory/conversations.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <span>
 #include <utility>
 
 #include "core/hash.hpp"
@@ -55,6 +57,44 @@ std::vector<StoredTurn> turns_in(Rows const& rows) {
     return out;
 }
 
+std::vector<StoredTurn> all_turns_in(std::vector<Rows> const& results) {
+    std::vector<StoredTurn> out;
+    for (auto const& one : results)
+        std::ranges::move(turns_in(one), std::back_inserter(out));
+    return out;
+}
+
+// The turns of a conversation for which `condition` is one of `ids`.
+Batch turns_among(ConversationKey const& key, std::string const& condition, std::vector<TurnId> const& ids) {
+    Batch batch;
+    for (std::size_t from = 0; from < ids.size(); from += kIdsAtOnce) {
+        Statement statement{"SELECT " + std::string(kColumns) + " FROM turns t WHERE t.tenant = $1 AND " +
+                                "t.conversation = $2 AND " + condition + " IN (",
+                            {key.tenant, conversation_id(key)}};
+        for (auto i = from; i < std::min(ids.size(), from + kIdsAtOnce); ++i) {
+            statement.values.emplace_back(blob(ids[i]));
+            statement.sql += (i == from ? "$" : ", $") + std::to_string(statement.values.size());
+        }
+        statement.sql += ")";
+        batch.push_back(std::move(statement));
+    }
+    return batch;
+}
+
+Statement summaries_of(ConversationKey const& key) {
+    return {"SELECT turn, text, agent, tokens, created_ms FROM summaries WHERE tenant = $1 AND conversation = $2",
+            {key.tenant, conversation_id(key)}};
+}
+
+std::vector<Summary> summaries_in(Rows const& rows) {
+    std::vector<Summary> out;
+    for (auto const& row : rows.rows) {
+        out.push_back({turn_id(row[0]), storage::text(row[1]), storage::text(row[2]), storage::integer(row[3]),
+                       storage::integer(row[4])});
+    }
+    return out;
+}
+
 // What is followed by another question at once.
 std::vector<TurnId> unanswered(std::vector<StoredTurn> const& path) {
     std::vector<TurnId> out;
@@ -69,42 +109,28 @@ Value or_null(std::optional<std::int64_t> value) {
 
 } // namespace
 
-core::Task<std::vector<StoredTurn>> Conversations::among(core::Context const& context, ConversationKey key,
-                                                         std::string condition, std::vector<TurnId> ids) {
-    Batch batch;
-    for (std::size_t from = 0; from < ids.size(); from += kIdsAtOnce) {
-        Statement statement{"SELECT " + std::string(kColumns) + " FROM turns t WHERE t.tenant = $1 AND " +
-                                "t.conversation = $2 AND " + condition + " IN (",
-                            {key.tenant, conversation_id(key)}};
-        for (auto i = from; i < std::min(ids.size(), from + kIdsAtOnce); ++i) {
-            statement.values.emplace_back(blob(ids[i]));
-            statement.sql += (i == from ? "$" : ", $") + std::to_string(statement.values.size());
-        }
-        statement.sql += ")";
-        batch.push_back(std::move(statement));
-    }
+core::Task<Found> Conversations::find(core::Context const& context, ConversationKey key, std::vector<TurnId> ids) {
+    auto batch = turns_among(key, "t.id", ids);
+    batch.push_back(summaries_of(key));
     auto rows = co_await database_.read(context, std::move(batch));
     if (!rows) co_return rows.error();
-    std::vector<StoredTurn> out;
-    for (auto const& one : *rows)
-        std::ranges::move(turns_in(one), std::back_inserter(out));
-    co_return std::move(out);
-}
-
-core::Task<std::vector<StoredTurn>> Conversations::find(core::Context const& context, ConversationKey key,
-                                                        std::vector<TurnId> ids) {
-    return among(context, std::move(key), "t.id", std::move(ids));
+    Found found{{}, summaries_in(rows->back())};
+    rows->pop_back();
+    found.turns = all_turns_in(*rows);
+    co_return std::move(found);
 }
 
 core::Task<std::vector<StoredTurn>> Conversations::answers(core::Context const& context, ConversationKey key,
                                                            std::vector<TurnId> parents) {
     auto const kind = std::to_string(static_cast<int>(TurnKind::kAnswer));
-    auto found = co_await among(context, std::move(key), "t.kind = " + kind + " AND t.parent", std::move(parents));
-    if (!found) co_return found.error();
-    std::ranges::sort(*found, [](StoredTurn const& a, StoredTurn const& b) {
+    auto batch = turns_among(key, "t.kind = " + kind + " AND t.parent", parents);
+    auto rows = co_await database_.read(context, std::move(batch));
+    if (!rows) co_return rows.error();
+    auto found = all_turns_in(*rows);
+    std::ranges::sort(found, [](StoredTurn const& a, StoredTurn const& b) {
         return a.created_ms != b.created_ms ? a.created_ms > b.created_ms : a.id < b.id;
     });
-    co_return std::move(*found);
+    co_return std::move(found);
 }
 
 core::Task<Path> Conversations::path(core::Context const& context, ConversationKey key) {
@@ -115,11 +141,13 @@ core::Task<Path> Conversations::path(core::Context const& context, ConversationK
          "UNION ALL SELECT p.*, path.resent FROM path JOIN turns p ON p.tenant = path.tenant "
          "AND p.conversation = path.conversation AND p.id = path.parent) SELECT " +
              std::string(kColumns) + ", t.resent FROM path t ORDER BY t.depth",
-         {key.tenant, key.principal, key.session}}};
+         {key.tenant, key.principal, key.session}},
+        summaries_of(key)};
     auto rows = co_await database_.read(context, std::move(batch));
     if (!rows) co_return rows.error();
     auto const& found = rows->at(0);
-    Path path{turns_in(found), !found.rows.empty() && storage::integer(found.rows[0].back()) == 1};
+    Path path{turns_in(found), !found.rows.empty() && storage::integer(found.rows[0].back()) == 1,
+              summaries_in(rows->at(1))};
     auto const waiting = unanswered(path.turns);
     if (waiting.empty()) co_return std::move(path);
     auto late = co_await answers(context, std::move(key), waiting);
@@ -132,13 +160,14 @@ core::Task<Path> Conversations::path(core::Context const& context, ConversationK
     co_return std::move(path);
 }
 
-core::Task<std::vector<StoredTurn>> Conversations::tree(core::Context const& context, ConversationKey key) {
+core::Task<Found> Conversations::tree(core::Context const& context, ConversationKey key) {
     Batch batch{{"SELECT " + std::string(kColumns) +
                      " FROM turns t WHERE t.tenant = $1 AND t.conversation = $2 ORDER BY t.depth, t.created_ms, t.id",
-                 {key.tenant, conversation_id(key)}}};
+                 {key.tenant, conversation_id(key)}},
+                summaries_of(key)};
     auto rows = co_await database_.read(context, std::move(batch));
     if (!rows) co_return rows.error();
-    co_return turns_in(rows->at(0));
+    co_return Found{turns_in(rows->at(0)), summaries_in(rows->at(1))};
 }
 
 Statement Conversations::insert(ConversationKey const& key, StoredTurn const& turn) const {
@@ -216,6 +245,22 @@ core::Task<bool> Conversations::answer(core::Context const& context, Conversatio
     co_return written->at(1).changed == 1;
 }
 
+core::Task<bool> Conversations::summarise(core::Context const& context, ConversationKey key, Summary summary) {
+    auto const created = summary.created_ms != 0 ? summary.created_ms : now_();
+    Batch batch{
+        // Takes hold of the conversation, so that it cannot be erased meanwhile.
+        {"UPDATE conversations SET updated_ms = updated_ms WHERE tenant = $1 AND principal = $2 AND session = $3",
+         {key.tenant, key.principal, key.session}},
+        {"INSERT INTO summaries (tenant, conversation, turn, text, agent, tokens, created_ms) "
+         "SELECT $1, $2, $3, $4, $5, $6, $7 FROM turns t WHERE t.tenant = $1 AND t.conversation = $2 AND t.id = $3 "
+         "ON CONFLICT (tenant, conversation, turn) DO UPDATE SET text = excluded.text, agent = excluded.agent, "
+         "tokens = excluded.tokens, created_ms = excluded.created_ms",
+         {key.tenant, conversation_id(key), blob(summary.turn), summary.text, summary.agent, summary.tokens, created}}};
+    auto const written = co_await database_.write(context, std::move(batch));
+    if (!written) co_return written.error();
+    co_return written->at(1).changed == 1;
+}
+
 core::Task<std::vector<ConversationInfo>> Conversations::list(core::Context const& context, std::string tenant,
                                                               std::optional<std::string> principal,
                                                               std::int64_t before_ms, std::int64_t limit) {
@@ -244,7 +289,8 @@ core::Task<std::vector<ConversationInfo>> Conversations::list(core::Context cons
 Batch Conversations::erasure(ConversationKey const& key) {
     return {{"DELETE FROM conversations WHERE tenant = $1 AND principal = $2 AND session = $3",
              {key.tenant, key.principal, key.session}},
-            {"DELETE FROM turns WHERE tenant = $1 AND conversation = $2", {key.tenant, conversation_id(key)}}};
+            {"DELETE FROM turns WHERE tenant = $1 AND conversation = $2", {key.tenant, conversation_id(key)}},
+            {"DELETE FROM summaries WHERE tenant = $1 AND conversation = $2", {key.tenant, conversation_id(key)}}};
 }
 
 core::Task<bool> Conversations::erase(core::Context const& context, ConversationKey key) {
@@ -280,19 +326,21 @@ core::Task<std::int64_t> Conversations::erase_expired(core::Context const& conte
          {now, limit}}};
     auto const due = co_await database_.read(context, std::move(question));
     if (!due) co_return due.error();
+    if (due->at(0).rows.empty()) co_return std::int64_t{0};
     Batch batch;
     for (auto const& row : due->at(0).rows) {
-        auto both = erasure({storage::text(row[0]), storage::text(row[1]), storage::text(row[2])});
+        auto all = erasure({storage::text(row[0]), storage::text(row[1]), storage::text(row[2])});
         // One that was used meanwhile has a new time, and stays.
-        both[0].sql += " AND expires_ms <= $4";
-        both[0].values.emplace_back(now);
-        both[1].sql += " AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.tenant = $1 AND c.id = $2)";
-        std::ranges::move(both, std::back_inserter(batch));
+        all[0].sql += " AND expires_ms <= $4";
+        all[0].values.emplace_back(now);
+        for (auto& rest : std::span(all).subspan(1))
+            rest.sql += " AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.tenant = $1 AND c.id = $2)";
+        std::ranges::move(all, std::back_inserter(batch));
     }
     auto const written = co_await database_.write(context, std::move(batch));
     if (!written) co_return written.error();
     std::int64_t count = 0;
-    for (std::size_t i = 0; i < written->size(); i += 2)
+    for (std::size_t i = 0; i < written->size(); i += written->size() / due->at(0).rows.size())
         count += written->at(i).changed;
     co_return count;
 }

@@ -19,10 +19,9 @@ public:
     /// `database` outlives it.
     Conversations(storage::Database& database, Now now) : database_(database), now_(std::move(now)) {}
 
-    core::Task<std::vector<StoredTurn>> find(core::Context const& context, ConversationKey key,
-                                             std::vector<TurnId> ids) override;
+    core::Task<Found> find(core::Context const& context, ConversationKey key, std::vector<TurnId> ids) override;
     core::Task<Path> path(core::Context const& context, ConversationKey key) override;
-    core::Task<std::vector<StoredTurn>> tree(core::Context const& context, ConversationKey key) override;
+    core::Task<Found> tree(core::Context const& context, ConversationKey key) override;
     core::Task<std::vector<StoredTurn>> answers(core::Context const& context, ConversationKey key,
                                                 std::vector<TurnId> parents) override;
     core::Task<> follow(core::Context const& context, ConversationKey key, std::vector<StoredTurn> turns, bool resent,
@@ -31,6 +30,7 @@ public:
                             std::optional<std::int64_t> expires_ms) override;
     core::Task<bool> answer(core::Context const& context, ConversationKey key, StoredTurn turn,
                             std::optional<std::int64_t> expires_ms) override;
+    core::Task<bool> summarise(core::Context const& context, ConversationKey key, Summary summary) override;
     core::Task<std::vector<ConversationInfo>> list(core::Context const& context, std::string tenant,
                                                    std::optional<std::string> principal, std::int64_t before_ms,
                                                    std::int64_t limit) override;
@@ -40,8 +40,6 @@ public:
     core::Task<std::int64_t> erase_expired(core::Context const& context, std::int64_t limit) override;
 
 private:
-    core::Task<std::vector<StoredTurn>> among(core::Context const& context, ConversationKey key, std::string condition,
-                                              std::vector<TurnId> ids);
     storage::Statement insert(ConversationKey const& key, StoredTurn const& turn) const;
     static storage::Batch erasure(ConversationKey const& key);
 

@@ -15,14 +15,8 @@
 
 #include <sys/resource.h>
 
-#include "agents/model_sampler.hpp"
-#include "mcp/host.hpp"
-#include "memory/conversations.hpp"
-#include "net/loop.hpp"
-#include "net/tls.hpp"
-#include "providers/session.hpp"
+#include "server/app_loop.hpp"
 #include "server/app_store.hpp"
-#include "server/gateway.hpp"
 #include "server/memory_idempotency_store.hpp"
 #include "server/metrics_page.hpp"
 #include "server/reload.hpp"
@@ -50,71 +44,6 @@ std::vector<std::shared_ptr<mcp::ServerSpec const>> usable_servers(agents::Catal
         if (server.unavailable.empty()) specs.push_back(server.spec);
     return specs;
 }
-
-// The audit line: one for each call of a tool, whatever became of it.
-void log_tool_call(core::Log& log, agents::ToolCallRecord const& record) {
-    log.info("tool_call")
-        .add("request_id", record.request_id)
-        .add("agent", record.agent_id)
-        .add("principal", record.principal)
-        .add("server", record.server)
-        .add("tool", record.tool)
-        .add("arguments_sha256", record.arguments_sha256)
-        .add("duration_ms", record.duration_ms)
-        .add("outcome", record.outcome);
-}
-
-// What answers tool servers that ask for a model, with connections of its own on their loop.
-class HostSampler final : public mcp::Sampler {
-public:
-    HostSampler(net::Loop& loop, boost::asio::thread_pool& pool, std::shared_ptr<agents::Catalogue const> catalogue)
-        : session_(loop, pool), sampler_(session_, std::move(catalogue), [&loop](auto const& record) {
-              loop.log()
-                  .info("mcp_sampling")
-                  .add("server", record.server)
-                  .add("agent", record.agent_id)
-                  .add("prompt_tokens", record.usage.prompt_tokens)
-                  .add("completion_tokens", record.usage.completion_tokens);
-          }) {}
-
-    void use(std::shared_ptr<agents::Catalogue const> const& catalogue) { sampler_.use(catalogue); }
-
-    core::Task<boost::json::object> create_message(core::Context const& context, mcp::ServerSpec const& spec,
-                                                   boost::json::object params) override {
-        return sampler_.create_message(context, spec, std::move(params));
-    }
-
-private:
-    providers::Session session_;
-    agents::ModelSampler sampler_;
-};
-
-// Everything that one core has.
-struct LoopRunner {
-    LoopRunner(core::LogOptions log, boost::asio::thread_pool& pool, GatewayShared const& shared,
-               std::shared_ptr<agents::Catalogue const> catalogue, net::ServerLimits const& limits,
-               agents::ParkedCalls& parked, mcp::Host& host, storage::Store& store)
-        : loop(log),
-          session(loop, pool),
-          tool_host(host.face(loop)),
-          tools{*tool_host, parked, {}, [this](auto const& record) { log_tool_call(loop.log(), record); }},
-          database(store.face(loop)),
-          conversations(*database, wall_clock_ms),
-          gateway(loop, session, shared, std::move(catalogue), tools, conversations),
-          server(loop, gateway, limits, [this] { return tls; }) {}
-
-    net::Loop loop;
-    providers::Session session;
-    std::unique_ptr<mcp::ToolHost> tool_host;
-    agents::ToolServices tools;
-    std::unique_ptr<storage::Database> database;
-    memory::Conversations conversations;
-    Gateway gateway;
-    std::shared_ptr<net::TlsContext> tls;
-    net::HttpServer server;
-    std::atomic<std::size_t> open_connections{0};
-    std::thread thread;
-};
 
 // A soft limit of 1,024 descriptors is for programs that use select().
 std::size_t raise_descriptor_limit() {
@@ -211,6 +140,8 @@ public:
             one.loop.post([&one] { one.server.start(); });
             one.thread = std::thread([&one] { one.loop.run(); });
         }
+        auto& first = *loops_.front();
+        first.loop.post([&] { first.tasks.spawn(clean_up(first, settings_.cleanup_interval)); });
         auto const work = boost::asio::make_work_guard(control_);
         control_.run();
         for (auto& runner : loops_)

@@ -148,8 +148,8 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     if (*ask) {
         (*ask)->key.principal = principal_of(request.head, state);
         state.conversation = (*ask)->key.session;
-        co_return co_await chat_remembered(*agent, turn, context, std::move(caller), std::move(**ask), reply, exchange,
-                                           state);
+        co_return co_await chat_remembered(catalogue, *agent, turn, context, std::move(caller), std::move(**ask), reply,
+                                           exchange, state);
     }
     co_await run_chat(*agent, turn, context, std::move(caller), nullptr, reply, exchange, state);
 }
@@ -160,7 +160,8 @@ std::string Gateway::principal_of(net::RequestHead const& head, RequestState con
     return user.empty() ? state.principal : std::string(user);
 }
 
-core::Awaitable<void> Gateway::chat_remembered(agents::Agent const& agent, chat::Turn turn,
+core::Awaitable<void> Gateway::chat_remembered(std::shared_ptr<agents::Catalogue const> catalogue,
+                                               agents::Agent const& agent, chat::Turn turn,
                                                core::Context const& context, mcp::Caller caller,
                                                agents::ConversationAsk ask, ChatReply& reply, net::Exchange& exchange,
                                                RequestState& state) {
@@ -175,6 +176,7 @@ core::Awaitable<void> Gateway::chat_remembered(agents::Agent const& agent, chat:
     }
     co_await run_chat(agent, conversation.turn(), context, std::move(caller), &conversation, reply, exchange, state);
     co_await conversation.settled();
+    if (auto const& use = conversation.context_use()) summariser_.consider(std::move(catalogue), agent, *use);
 }
 
 core::Awaitable<void> Gateway::run_chat(agents::Agent const& agent, chat::Turn turn, core::Context const& context,

@@ -161,7 +161,7 @@ int conversations_export(Flags const& flags, ConversationOptions const& options)
         auto const key = key_of(options);
         auto const tree = co_await all.tree(context, key);
         if (!tree) co_return tree.error();
-        if (tree->empty()) co_return there_is_none(key);
+        if (tree->turns.empty()) co_return there_is_none(key);
         auto object = tree_object(key.session, *tree, std::nullopt);
         object["principal"] = key.principal;
         fmt::print("{}\n", json::serialize(object));

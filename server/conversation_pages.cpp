@@ -89,10 +89,9 @@ json::object path_object(std::string_view session, std::vector<StoredTurn> const
     return {{"session_id", session}, {"messages", std::move(messages)}};
 }
 
-json::object tree_object(std::string_view session, std::vector<StoredTurn> const& tree,
-                         std::optional<memory::TurnId> head) {
+json::object tree_object(std::string_view session, memory::Found const& tree, std::optional<memory::TurnId> head) {
     json::array turns;
-    for (auto const& turn : tree) {
+    for (auto const& turn : tree.turns) {
         json::object object{
             {"id", turn_name(turn.id)},
             {"parent", turn.parent == memory::kRoot ? json::value(nullptr) : json::value(turn_name(turn.parent))},
@@ -111,6 +110,14 @@ json::object tree_object(std::string_view session, std::vector<StoredTurn> const
     json::object out{{"session_id", session}};
     if (head) out["head"] = turn_name(*head);
     out["turns"] = std::move(turns);
+    json::array summaries;
+    for (auto const& summary : tree.summaries) {
+        summaries.push_back(json::object{{"up_to", turn_name(summary.turn)},
+                                         {"agent", summary.agent},
+                                         {"created_at", utc(summary.created_ms)},
+                                         {"text", summary.text}});
+    }
+    if (!summaries.empty()) out["summaries"] = std::move(summaries);
     return out;
 }
 

@@ -23,8 +23,8 @@ boost::json::object info_object(memory::ConversationInfo const& info);
 /// The messages of the path as a model would see them, each with the time of its turn.
 boost::json::object path_object(std::string_view session, std::vector<memory::StoredTurn> const& path);
 
-/// All turns with their parents. `head`: the turn that came last, nullopt = not known.
-boost::json::object tree_object(std::string_view session, std::vector<memory::StoredTurn> const& tree,
+/// All turns with their parents, and the summaries. `head`: the turn that came last, nullopt = not known.
+boost::json::object tree_object(std::string_view session, memory::Found const& tree,
                                 std::optional<memory::TurnId> head);
 
 } // namespace parley::server

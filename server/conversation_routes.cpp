@@ -168,7 +168,7 @@ core::Task<net::Response> Gateway::fork_conversation(core::Context const& contex
     if (fork->turn) {
         auto const tree = co_await conversations_.tree(context, key);
         if (!tree) co_return tree.error();
-        turns = path_to(*tree, *fork->turn);
+        turns = path_to(tree->turns, *fork->turn);
     }
     if (turns.empty()) co_return not_found(key.session);
     auto to = key;

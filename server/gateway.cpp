@@ -86,6 +86,21 @@ Errc errc_of(int status) noexcept {
     }
 }
 
+void log_summary(core::Log& log, agents::SummaryRecord const& record) {
+    if (!record.problem.empty()) {
+        log.warn("summary_failed")
+            .add("agent", record.agent_id)
+            .add("conversation", record.session)
+            .add("reason", record.problem);
+        return;
+    }
+    log.info("summarised")
+        .add("agent", record.agent_id)
+        .add("conversation", record.session)
+        .add("tokens_before", record.tokens_before)
+        .add("tokens_after", record.tokens_after);
+}
+
 } // namespace
 
 Gateway::Gateway(net::Loop& loop, providers::Session& session, GatewayShared const& shared,
@@ -97,6 +112,8 @@ Gateway::Gateway(net::Loop& loop, providers::Session& session, GatewayShared con
       catalogue_(std::move(catalogue)),
       tools_(tools),
       conversations_(conversations),
+      summariser_(session, conversations, loop.executor(),
+                  [&loop](auto const& record) { log_summary(loop.log(), record); }),
       metrics_(loop.metrics()) {
     tools_.on_call = [&log = loop.log()](agents::ToolCallRecord const& call) { // the audit: one line a call
         log.info("tool_call")

@@ -104,7 +104,8 @@ private:
     core::Awaitable<void> run_chat(agents::Agent const& agent, chat::Turn turn, core::Context const& context,
                                    mcp::Caller caller, agents::ConversationTurn* conversation, ChatReply& reply,
                                    net::Exchange& exchange, RequestState& state);
-    core::Awaitable<void> chat_remembered(agents::Agent const& agent, chat::Turn turn, core::Context const& context,
+    core::Awaitable<void> chat_remembered(std::shared_ptr<agents::Catalogue const> catalogue,
+                                          agents::Agent const& agent, chat::Turn turn, core::Context const& context,
                                           mcp::Caller caller, agents::ConversationAsk ask, ChatReply& reply,
                                           net::Exchange& exchange, RequestState& state);
 
@@ -153,6 +154,7 @@ private:
     std::shared_ptr<agents::Catalogue const> catalogue_;
     agents::ToolServices& tools_;
     memory::ConversationStore& conversations_;
+    agents::Summariser summariser_;
     GatewayMetrics metrics_;
 };
 

@@ -5,6 +5,7 @@ leaves (CONTRACT §5).
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import threading
 import uuid
@@ -580,6 +581,112 @@ def test_a_client_that_leaves_leaves_its_question(gateway: Gateway, talk, model:
     chat.say("again")
     assert chat.path()[0] == "user: hello"
     assert model.shown() == ["user: hello", "user: again"]
+
+
+# ---- long conversations
+
+
+@pytest.fixture
+def long_talk(start_gateway, store, upstream):
+    """A conversation of an agent that wants 100 tokens at most and keeps the last two messages."""
+    compression = {"threshold_tokens": 100, "recent_messages_to_keep": 2}
+
+    def make(name: str = "short", history: str = "server", **more) -> Talk:
+        agents = (
+            agent("short", "p", history=history, resource_config={"memory": {"compression": {**compression, **more}}}),
+            agent("patient", "p", history=history, resource_config={"memory": {"compression": {"threshold_tokens": 9000}}}),
+            agent("writer", "p", model="cheap"),
+        )
+        gateway = start_gateway(config(*agents, p=WIRE.provider(upstream.url)), env=store)
+        return Talk(gateway, str(uuid.uuid4()), name)
+
+    return make
+
+
+def test_a_long_conversation_is_summarised_for_the_model_only(long_talk, model: Model) -> None:
+    chat = long_talk()
+    chat.say("one")
+    chat.say("two")
+    model.prompt_tokens = 101
+    model.answers = ["a3", "THE SUMMARY"]
+    chat.say("three")  # its answer is the last of the two messages that are kept
+    asked = model.upstream.wait_request(4).request.json()
+    assert "user: one\n\nassistant: a1\n\nuser: two\n\nassistant: a2" in asked["messages"][-1]["content"]
+    assert chat.gateway.wait_log(lambda log: log.get("event") == "summarised")["tokens_before"] > 0
+    model.prompt_tokens = 50
+    chat.say("four")
+    assert model.shown() == ["system: Summary of the conversation so far:\nTHE SUMMARY", "user: three", "assistant: a3",
+                             "user: four"]  # fmt: skip
+    assert chat.path()[:4] == ["user: one", "assistant: a1", "user: two", "assistant: a2"], "nothing is deleted"
+    assert [one["text"] for one in chat.read("?branches=true")["summaries"]] == ["THE SUMMARY"]
+    chat.say("five", model="patient")
+    assert model.shown()[0] == "user: one", "one whose threshold is not passed is shown all"
+
+
+def test_a_summary_goes_into_the_next_one(long_talk, model: Model) -> None:
+    chat = long_talk(recent_messages_to_keep=1, summary_agent="writer")
+    model.prompt_tokens = 101
+    model.answers = ["a1"]
+    chat.say("one")
+    model.answers = ["a2", "FIRST"]
+    chat.say("two")
+    first = model.upstream.wait_request(3).request.json()
+    assert first["model"] == "cheap"
+    wait_until(lambda: "summaries" in chat.read("?branches=true"))
+    model.answers = ["a3", "SECOND"]
+    chat.say("three")
+    text = model.upstream.wait_request(5).request.json()["messages"][-1]["content"]
+    assert "Summary of what was said before:\nFIRST\n\nuser: two\n\nassistant: a2" in text
+    assert "user: one" not in text
+
+
+def test_a_summary_of_a_history_that_the_client_tells(long_talk, model: Model) -> None:
+    chat = long_talk(history="client")
+    chat.say(history("one"))
+    model.prompt_tokens = 101
+    model.answers = ["a2", "THE SUMMARY"]
+    chat.say(history("one", "a1", "two"))
+    wait_until(lambda: "summaries" in chat.read("?branches=true"))
+    model.prompt_tokens = 3
+    chat.say([{"role": "system", "content": "Be brief."}, *history("one", "a1", "two", "a2", "three")])
+    assert model.shown() == ["system: Be brief.", "system: Summary of the conversation so far:\nTHE SUMMARY", "user: two",
+                             "assistant: a2", "user: three"]  # fmt: skip
+    chat.say(history("ONE", "a1", "two", "a2", "three"))
+    assert model.shown()[0] == "user: ONE", "of another branch"
+
+
+def test_a_summary_that_fails_is_no_matter(long_talk, model: Model) -> None:
+    chat = long_talk()
+    chat.say("one")
+    model.prompt_tokens = 101
+    model.answers = ["a2", FAILS]
+    chat.say("two")
+    assert chat.gateway.wait_log(lambda log: log.get("event") == "summary_failed")["reason"]
+    chat.say("three")
+    assert model.shown()[0] == "user: one"
+
+
+def test_what_is_over_goes(start_gateway, store, upstream, model: Model) -> None:
+    keeps = agent("brief", "p", history="server", resource_config={"memory": {"retention_hours": 1}})
+    gateway = start_gateway(config(keeps, p=WIRE.provider(upstream.url)), env=store)
+    chat = Talk(gateway, str(uuid.uuid4()), "brief")
+    chat.say("one")
+    gateway.restart()  # it looks when it starts, and then each MEMORY_CLEANUP_INTERVAL_HOURS
+    assert chat.path()
+    sql(gateway, store, "UPDATE conversations SET expires_ms = 1 WHERE session = '" + chat.session + "'")
+    gateway.restart()
+    gateway.wait_log(lambda log: log.get("event") == "conversations_expired")
+    assert call(gateway, "GET", f"/conversations/{chat.session}").status == 404
+
+
+def sql(gateway: Gateway, store: dict[str, str], text: str) -> None:
+    """Straight into the store."""
+    if "DATABASE_URL" in store:
+        done = subprocess.run(["psql", "-X", "-q", "-d", store["DATABASE_URL"], "-c", text], check=False)
+        assert done.returncode == 0
+        return
+    with sqlite3.connect(gateway.folder / "data" / "parley.db") as database:
+        database.execute(text)
 
 
 # ---- from the command line

@@ -19,6 +19,7 @@ class Model:
     upstream: up.FakeUpstream
     answers: list = field(default_factory=list)
     said: int = 0
+    prompt_tokens: int = 3  # that it says it was shown
 
     def __post_init__(self) -> None:
         self.upstream.on(self.script)
@@ -35,7 +36,8 @@ class Model:
         message, finish = _message(answer)
         choice = {"index": 0, "message": message, "finish_reason": finish}
         up.json_reply({"id": "c1", "object": "chat.completion", "created": 1, "model": "up", "choices": [choice],
-                       "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}})(exchange)  # fmt: skip
+                       "usage": {"prompt_tokens": self.prompt_tokens, "completion_tokens": 2,
+                                 "total_tokens": self.prompt_tokens + 2}})(exchange)  # fmt: skip
 
     @property
     def asked(self) -> int:

@@ -66,7 +66,7 @@ protected:
     }
     std::vector<std::string> tree(ConversationKey const& key) {
         auto const found = ask([&](auto& all, auto const& context) { return all.tree(context, key); });
-        return said(*found);
+        return said(found->turns);
     }
     std::vector<std::string> list(std::string const& principal) {
         auto const found = ask([&](auto& all, auto const& context) {
@@ -123,8 +123,8 @@ TEST_P(ConversationsTest, KeepsAllThatIsKnownOfATurn) {
         return all.find(context, key(), {answer.id, core::sha256("other"), hi.id});
     });
     ASSERT_TRUE(found) << found.error().detail;
-    ASSERT_EQ(found->size(), 2U);
-    auto const& one = *std::ranges::find(*found, answer.id, &StoredTurn::id);
+    ASSERT_EQ(found->turns.size(), 2U);
+    auto const& one = *std::ranges::find(found->turns, answer.id, &StoredTurn::id);
     EXPECT_EQ(one.kind, TurnKind::kAnswer);
     EXPECT_EQ(one.parent, hi.id);
     EXPECT_EQ(one.depth, 1);
@@ -209,6 +209,29 @@ TEST_P(ConversationsTest, AnAnswerDoesNotBringBackWhatWasErased) {
     EXPECT_THAT(list("p"), IsEmpty());
 }
 
+TEST_P(ConversationsTest, SummariesGoWithTheirTurns) {
+    auto const hi = turn("hi");
+    auto const hello = turn("hello", &hi, TurnKind::kAnswer);
+    follow(key(), {hi, hello});
+    auto const summarise = [&](Summary summary) {
+        return *ask([&](auto& all, auto const& context) { return all.summarise(context, key(), summary); });
+    };
+    auto const summaries = [&] {
+        return ask([&](auto& all, auto const& context) { return all.path(context, key()); })->summaries;
+    };
+    EXPECT_TRUE(summarise({hello.id, "They greeted.", "demo", 12}));
+    EXPECT_TRUE(summarise({hello.id, "Greetings.", "demo", 13}));
+    ASSERT_EQ(summaries().size(), 1U);
+    EXPECT_EQ(summaries()[0].text + summaries()[0].agent, "Greetings.demo");
+    EXPECT_EQ(summaries()[0].tokens, 13);
+    EXPECT_EQ(summaries()[0].turn, hello.id);
+    EXPECT_EQ(ask([&](auto& all, auto const& context) { return all.tree(context, key()); })->summaries.size(), 1U);
+    (void)ask([&](auto& all, auto const& context) { return all.erase(context, key()); });
+    EXPECT_THAT(summaries(), IsEmpty());
+    EXPECT_FALSE(summarise({hello.id, "late", "demo", 1})) << "what was erased does not come back";
+    EXPECT_THAT(summaries(), IsEmpty());
+}
+
 // Only a new asking counts: retries give asked_ms = 0.
 TEST_P(ConversationsTest, KnowsWhenATurnWasAskedLast) {
     auto hi = turn("hi");
@@ -272,7 +295,7 @@ TEST_P(ConversationsTest, NobodySeesOrTouchesWhatIsAnothers) {
         EXPECT_THAT(path(other), IsEmpty());
         EXPECT_THAT(tree(other), IsEmpty());
         auto const found = ask([&](auto& all, auto const& context) { return all.find(context, other, {hi.id}); });
-        EXPECT_THAT(said(*found), IsEmpty());
+        EXPECT_THAT(said(found->turns), IsEmpty());
         auto const erased = ask([&](auto& all, auto const& context) { return all.erase(context, other); });
         EXPECT_FALSE(*erased);
         EXPECT_THAT(path(mine), ElementsAre("hi"));
@@ -323,7 +346,7 @@ TEST_P(ConversationsTest, ALongOneIsReadWhole) {
     EXPECT_EQ(path(key()).size(), 1'200U);
     auto const found = ask([&](auto& all, auto const& context) { return all.find(context, key(), ids); });
     ASSERT_TRUE(found) << found.error().detail;
-    EXPECT_EQ(found->size(), 1'200U);
+    EXPECT_EQ(found->turns.size(), 1'200U);
 }
 
 } // namespace
