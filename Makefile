@@ -1,7 +1,7 @@
 # The verbs a person types. CMake does the building (CMakePresets.json); the steps are in scripts/.
 # Variables: ARGS (for `parley serve`), JOBS, FUZZ_SECONDS, INSTALL=true (do not look at Debian's packages).
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint asan tsan fuzz bench interop clean packages-build
+.PHONY: help run build test lint asan tsan fuzz bench interop chaos clean packages-build
 MAKEFLAGS += --no-print-directory
 
 JOBS ?= $(shell nproc)
@@ -46,15 +46,20 @@ fuzz: ## Run every fuzz target for FUZZ_SECONDS (default 60)
 	@$(INSTALL) build test sanitize
 	@scripts/fuzz
 
-bench: build ## Compare with nginx proxy_pass: CPU, added latency, memory
+bench: build ## Compare with nginx proxy_pass: CPU, latency, memory; then what conversations cost
 	@$(INSTALL) bench
 	@cmake --preset release -DPARLEY_BENCH=ON >/dev/null
 	@cmake --build build/release --target parley_bench_mock parley_bench_load parley_bench_mcp_echo -- -j $(JOBS)
 	@bench/run $(ARGS)
+	@bench/conversations
 
 interop: build ## Real SDKs, frameworks and the MCP conformance suite against the binary (needs the network once)
 	@$(INSTALL) interop
 	@tests/interop/run
+
+chaos: build ## The history checker of conversations under 1,000 faults (ARGS="--faults 100 --seed 7")
+	@$(INSTALL) test
+	@tests/chaos/run $(ARGS)
 
 clean: ## Remove everything that was built
 	@rm -rf build

@@ -44,8 +44,13 @@ struct Options {
     double ramp_s = 0;              // closed loop: time over which the connections start
     double drain_s = 10;            // after the duration, for answers under way
     bool stream = false;
-    std::uint32_t events = 50; // marks that a stream must carry
+    std::uint32_t events = 50;  // marks that a stream must carry
+    std::uint64_t sessions = 0; // conversations that the requests name in turn; 0: none
 };
+
+// The header that names a conversation; its digits are written anew for each request.
+constexpr std::string_view kSessionHeader = "X-Session-Id: bench-000000000000";
+constexpr std::size_t kSessionDigits = 12;
 
 enum class Phase { kClosed, kConnecting, kIdle, kBusy };
 
@@ -57,6 +62,7 @@ struct Connection {
     MarkScanner scanner;
     std::size_t sent_bytes = 0;
     std::uint32_t marks = 0;
+    std::uint64_t session = 0;
     std::uint64_t start_ns = 0; // when the request was due (open loop) or sent (closed loop)
     std::string refusal;        // first bytes of the body of an answer that is not 200
 };
@@ -69,7 +75,8 @@ public:
           request_(std::move(request)),
           input_(kReadBytes),
           connections_(options.connections),
-          marks_expected_(options.stream ? options.events : 1) {}
+          marks_expected_(options.stream ? options.events : 1),
+          session_at_(request_.find(kSessionHeader) + kSessionHeader.size() - kSessionDigits) {}
 
     LoadReport run() {
         connect_all();
@@ -207,6 +214,7 @@ private:
         Connection& connection = connections_[id];
         connection.phase = Phase::kBusy;
         connection.start_ns = start_ns;
+        if (options_.sessions != 0) connection.session = next_session_++ % options_.sessions;
         connection.sent_bytes = 0;
         connection.marks = 0;
         connection.reader.reset();
@@ -218,11 +226,17 @@ private:
     }
 
     void send(std::uint32_t id, Connection& connection) {
+        if (options_.sessions != 0) name_session(connection.session);
         std::string_view const rest = std::string_view(request_).substr(connection.sent_bytes);
         ssize_t const sent = ::send(connection.fd, rest.data(), rest.size(), MSG_NOSIGNAL);
         if (sent < 0 && errno != EAGAIN && errno != EINTR) return fail(id, connection, Fault::kClosed, "send failed");
         if (sent > 0) connection.sent_bytes += static_cast<std::size_t>(sent);
         want_room(id, connection, connection.sent_bytes < request_.size());
+    }
+
+    void name_session(std::uint64_t session) {
+        for (std::size_t at = session_at_ + kSessionDigits; at > session_at_; session /= 10)
+            request_[--at] = static_cast<char>('0' + session % 10);
     }
 
     void on_ready(std::uint32_t id, std::uint32_t events) {
@@ -311,6 +325,8 @@ private:
     std::uint64_t last_answer_ns_ = 0;
     std::uint64_t due_ = 0;     // requests whose start the clock decides, so far
     std::uint64_t started_ = 0; // all requests, so far
+    std::size_t session_at_;    // of its digits in the request
+    std::uint64_t next_session_ = 0;
     std::size_t busy_ = 0;
     LoadReport report_;
 };
@@ -329,6 +345,7 @@ std::string make_request(Options const& options) {
                           std::to_string(options.port) + "\r\nContent-Type: application/json\r\n";
     for (std::string const& header : options.headers)
         request += header + "\r\n";
+    if (options.sessions != 0) request.append(kSessionHeader).append("\r\n");
     return request + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
@@ -356,6 +373,8 @@ int main(int argc, char** argv) {
     app.add_option("--drain-s", options.drain_s, "Time for answers under way at the end")->capture_default_str();
     app.add_flag("--stream", options.stream, "Expect a stream that ends with [DONE]");
     app.add_option("--events", options.events, "Content events that every stream must carry")->capture_default_str();
+    app.add_option("--sessions", options.sessions, "Conversations that the requests name in turn; 0: none")
+        ->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     prepare_process();
     LoadReport report = LoadGenerator(options, make_request(options)).run();

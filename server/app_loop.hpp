@@ -1,4 +1,5 @@
-// What each loop of the gateway owns, and what answers for its agents on the tool servers' loop. Part of app.cpp's wiring.
+// What each loop of the gateway owns, and what answers for its agents on the tool servers' loop. Part of app.cpp's
+// wiring.
 #pragma once
 
 #include <boost/asio/thread_pool.hpp>

@@ -142,9 +142,10 @@ class Parley(Contender):
     """This project, as it ships: key check, limits, metrics and logs on."""
 
     name = "parley"
-    _key = "sk-bench-0123456789abcdef0123456789abcdef"
-    headers = (f"Authorization: Bearer {_key}",)
+    key = "sk-bench-0123456789abcdef0123456789abcdef"
+    headers = (f"Authorization: Bearer {key}",)
     runs_tools = True
+    env = {}  # more variables, by instance
 
     def _binary(self):
         return find_binary("PARLEY_BINARY", "parley", ["build"], "Build it with: make build")
@@ -164,9 +165,9 @@ class Parley(Contender):
         command = [self._binary(), "serve", "--host", "127.0.0.1", "--port", self._port, "--threads", 1]
         command += ["--config", config, "--mcp", mcp, "--data", data, "--log", "json"]
         # Nothing of the caller's environment: no real key, no real database may take part.
-        env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": folder, "PARLEY_API_KEYS": self._key}
+        env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": folder, "PARLEY_API_KEYS": self.key, **self.env}
         self.process = Process(self.name, core, command, folder, env)
-        self.ready_s = self.process.wait_ready(self._port, headers={"Authorization": f"Bearer {self._key}"})
+        self.ready_s = self.process.wait_ready(self._port, headers={"Authorization": f"Bearer {self.key}"})
 
     def port(self, stream):
         return self._port
@@ -188,6 +189,8 @@ class Parley(Contender):
             "providers": {"mock": {"type": "openai", "base_url": base_url, "api_key": "bench"}},
             "agents": [
                 {"agent_id": "bench", "allowed_mcp_servers": {}, **agent},
+                {"agent_id": "bench-forgets", "allowed_mcp_servers": {}, "resources": [], **agent},
+                {"agent_id": "bench-server", "allowed_mcp_servers": {}, "history": "server", **agent},
                 {"agent_id": "bench-stdio", "allowed_mcp_servers": {"stdio": {}}, **agent},
                 {"agent_id": "bench-http", "allowed_mcp_servers": {"http": {}}, **agent},
             ],

@@ -5,6 +5,7 @@ leaves (CONTRACT §5).
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import threading
@@ -15,10 +16,12 @@ import pytest
 from harness import upstream as up
 from harness.api import Stream, call, chat_body
 from harness.configs import agent, config
+from harness.fault_proxy import FaultProxy
 from harness.gateway import Gateway, run_cli, wait_until
-from harness.postgres import PgBouncer, Postgres
+from harness.postgres import PgBouncer, Postgres, free_port
 from harness.talk import Model, Talk, assistant, calls, user
 from harness.wires import BY_NAME, DONE, chunk, sse
+from test_sdk_node import SDK, node
 
 WIRE = BY_NAME["openai"]
 RETRY = {"X-Stainless-Retry-Count": "1"}
@@ -544,6 +547,27 @@ def test_an_answer_that_never_arrived_is_given_to_the_retry(start_gateway, store
     assert chat.say("hello", RETRY) == "a1"
     assert (model.asked, chat.tree()) == (1, "user: hello\n  assistant: a1*")
     assert chat.say("hello") == "a2"
+
+
+def test_the_sdk_gets_the_answer_that_never_arrived(start_gateway, store, upstream, model: Model) -> None:
+    """The real SDK, the real connection lost: the answer is committed, then the gateway dies before it is read."""
+    gateway = start_gateway(config(*agents(), p=WIRE.provider(upstream.url)), env=store,
+                            bind=("--host", "127.0.0.1", "--port", str(free_port())))  # fmt: skip
+    chat = Talk(gateway, str(uuid.uuid4()), "server")
+    proxy = FaultProxy(gateway.address[1])
+    try:
+        proxy.set("mute")
+        command = [node(), str(SDK / "retry.mjs"), "hello", chat.session]
+        environment = {**os.environ, "PARLEY_URL": f"http://127.0.0.1:{proxy.port}/v1"}
+        asking = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: _answered(chat), timeout=20, what="the answer is stored")
+        gateway.restart()
+        proxy.set("pass")
+        told, complaint = asking.communicate(timeout=30)
+    finally:
+        proxy.close()
+    assert told.strip() == "a1", complaint
+    assert (model.asked, chat.tree()) == (1, "user: hello\n  assistant: a1*")
 
 
 def _answered(chat: Talk) -> bool:

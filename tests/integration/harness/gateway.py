@@ -118,6 +118,7 @@ class Gateway:
     # ---- life
 
     def start(self) -> Gateway:
+        self._lines.clear()  # of an earlier life, whose address is not this one's
         self._process = subprocess.Popen(
             self._command,
             cwd=self.folder,
@@ -172,7 +173,6 @@ class Gateway:
     def restart(self) -> None:
         """kill -9, and anew."""
         self.kill()
-        self._lines.clear()
         self.start()
 
     def signal(self, number: int) -> None:
@@ -204,7 +204,6 @@ class Gateway:
         """Starts it again after it died, so that one crash costs one test and not all that follow in the file."""
         if self._process is not None and self._process.poll() is not None:
             self._join()
-            self._lines.clear()
             self._reports.clear()
             self.start()
 

@@ -91,13 +91,12 @@ class Tmpfs:
         self.is_mounted = done.returncode == 0
 
     def fill(self) -> None:
-        with (self.path / "filler").open("wb") as filler:
-            try:
-                while True:
-                    filler.write(b"x" * 65536)
-                    filler.flush()
-            except OSError:
-                pass
+        filler = os.open(self.path / "filler", os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            while True:
+                os.write(filler, b"x" * 65536)
+        except OSError:
+            os.close(filler)
 
     def free(self) -> None:
         (self.path / "filler").unlink(missing_ok=True)

@@ -25,6 +25,17 @@ TEST(Routes, GivesTheParameterAsSent) {
     EXPECT_FALSE(match_route("GET", "/v1/models/").path_known);
 }
 
+TEST(Routes, TwoParameters) {
+    auto const match = match_route("DELETE", "/agents/a/b/conversation/s%2F1");
+    ASSERT_NE(match.route, nullptr);
+    EXPECT_EQ(match.route->id, RouteId::kAgentConversationDelete);
+    EXPECT_EQ(match.parameter, "a/b");
+    EXPECT_EQ(match.second, "s%2F1");
+    EXPECT_EQ(match_route("GET", "/agents/a/conversation/").route->id, RouteId::kAgent);
+    EXPECT_EQ(match_route("POST", "/conversations/s/fork").route->id, RouteId::kConversationFork);
+    EXPECT_EQ(match_route("POST", "/conversations/s").allow, "GET, HEAD, DELETE, OPTIONS");
+}
+
 TEST(Routes, TellsAWrongMethodFromAWrongPath) {
     auto const wrong = match_route("DELETE", "/v1/models");
     EXPECT_EQ(wrong.route, nullptr);
