@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <span>
 #include <utility>
 
@@ -95,12 +96,31 @@ std::vector<Summary> summaries_in(Rows const& rows) {
     return out;
 }
 
-// What is followed by another question at once.
-std::vector<TurnId> unanswered(std::vector<StoredTurn> const& path) {
-    std::vector<TurnId> out;
-    for (std::size_t i = 0; i + 1 < path.size(); ++i)
-        if (path[i].kind != TurnKind::kAnswer && path[i + 1].kind == TurnKind::kInput) out.push_back(path[i].id);
-    return out;
+Statement turns_of(ConversationKey const& key) {
+    return {"SELECT " + std::string(kColumns) +
+                " FROM turns t WHERE t.tenant = $1 AND t.conversation = $2 ORDER BY t.depth, t.created_ms, t.id",
+            {key.tenant, conversation_id(key)}};
+}
+
+// From the first turn to `head`. `tree`: parents before their children, of siblings the one made last comes last.
+std::vector<StoredTurn> path_to(std::vector<StoredTurn> tree, TurnId const& head) {
+    std::vector<StoredTurn> path;
+    std::map<TurnId, StoredTurn*> answers; // the latest, by what they answer
+    auto wanted = head;
+    for (auto turn = tree.rbegin(); turn != tree.rend(); ++turn) {
+        if (turn->id != wanted) {
+            if (turn->kind == TurnKind::kAnswer) answers.try_emplace(turn->parent, &*turn);
+            continue;
+        }
+        wanted = turn->parent;
+        bool const is_overtaken =
+            !path.empty() && turn->kind != TurnKind::kAnswer && path.back().kind == TurnKind::kInput;
+        auto const late = is_overtaken ? answers.find(turn->id) : answers.end();
+        if (late != answers.end()) path.push_back(std::move(*late->second));
+        path.push_back(std::move(*turn));
+    }
+    std::ranges::reverse(path);
+    return path;
 }
 
 Value or_null(std::optional<std::int64_t> value) {
@@ -133,38 +153,24 @@ core::Task<std::vector<StoredTurn>> Conversations::answers(core::Context const& 
     co_return std::move(found);
 }
 
+// All of the conversation is read, and the path picked here: a recursive query takes Postgres longer to plan than this
+// takes in all.
 core::Task<Path> Conversations::path(core::Context const& context, ConversationKey key) {
-    Batch batch{
-        {"WITH RECURSIVE path AS ("
-         "SELECT t.*, c.resent FROM conversations c JOIN turns t ON t.tenant = c.tenant AND t.conversation = c.id "
-         "AND t.id = c.head WHERE c.tenant = $1 AND c.principal = $2 AND c.session = $3 "
-         "UNION ALL SELECT p.*, path.resent FROM path JOIN turns p ON p.tenant = path.tenant "
-         "AND p.conversation = path.conversation AND p.id = path.parent) SELECT " +
-             std::string(kColumns) + ", t.resent FROM path t ORDER BY t.depth",
-         {key.tenant, key.principal, key.session}},
-        summaries_of(key)};
+    Batch batch{{"SELECT head, resent FROM conversations WHERE tenant = $1 AND principal = $2 AND session = $3",
+                 {key.tenant, key.principal, key.session}},
+                turns_of(key),
+                summaries_of(key)};
     auto rows = co_await database_.read(context, std::move(batch));
     if (!rows) co_return rows.error();
-    auto const& found = rows->at(0);
-    Path path{turns_in(found), !found.rows.empty() && storage::integer(found.rows[0].back()) == 1,
-              summaries_in(rows->at(1))};
-    auto const waiting = unanswered(path.turns);
-    if (waiting.empty()) co_return std::move(path);
-    auto late = co_await answers(context, std::move(key), waiting);
-    if (!late) co_return late.error();
-    for (auto const& id : waiting) {
-        auto const answer = std::ranges::find(*late, id, &StoredTurn::parent);
-        auto const question = std::ranges::find(path.turns, id, &StoredTurn::id);
-        if (answer != late->end()) path.turns.insert(question + 1, std::move(*answer));
-    }
+    auto const& heads = rows->at(0).rows;
+    if (heads.empty()) co_return Path{};
+    Path path{path_to(turns_in(rows->at(1)), turn_id(heads[0][0])), storage::integer(heads[0][1]) == 1,
+              summaries_in(rows->at(2))};
     co_return std::move(path);
 }
 
 core::Task<Found> Conversations::tree(core::Context const& context, ConversationKey key) {
-    Batch batch{{"SELECT " + std::string(kColumns) +
-                     " FROM turns t WHERE t.tenant = $1 AND t.conversation = $2 ORDER BY t.depth, t.created_ms, t.id",
-                 {key.tenant, conversation_id(key)}},
-                summaries_of(key)};
+    Batch batch{turns_of(key), summaries_of(key)};
     auto rows = co_await database_.read(context, std::move(batch));
     if (!rows) co_return rows.error();
     co_return Found{turns_in(rows->at(0)), summaries_in(rows->at(1))};
@@ -185,12 +191,12 @@ core::Task<> Conversations::follow(core::Context const& context, ConversationKey
                                    bool resent, std::optional<std::int64_t> expires_ms) {
     if (turns.empty()) co_return core::Result<>();
     Batch batch{
-        {"INSERT INTO conversations (tenant, principal, session, id, head, resent, created_ms, updated_ms, expires_ms) "
-         "VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) ON CONFLICT (tenant, principal, session) DO UPDATE "
+        {"INSERT INTO conversations (tenant, principal, session, head, resent, created_ms, updated_ms, expires_ms, id) "
+         "VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8) ON CONFLICT (tenant, principal, session) DO UPDATE "
          "SET head = excluded.head, updated_ms = excluded.updated_ms, expires_ms = excluded.expires_ms, "
          "resent = CASE WHEN excluded.resent = 1 THEN 1 ELSE conversations.resent END",
-         {key.tenant, key.principal, key.session, conversation_id(key), blob(turns.back().id),
-          std::int64_t{resent ? 1 : 0}, now_(), or_null(expires_ms)}}};
+         {key.tenant, key.principal, key.session, blob(turns.back().id), std::int64_t{resent ? 1 : 0}, now_(),
+          or_null(expires_ms), conversation_id(key)}}};
     for (auto const& turn : turns) {
         auto statement = insert(key, turn);
         statement.sql += "WHERE true ";
@@ -204,19 +210,27 @@ core::Task<> Conversations::follow(core::Context const& context, ConversationKey
 
 core::Task<bool> Conversations::append(core::Context const& context, ConversationKey key, std::vector<StoredTurn> turns,
                                        std::optional<std::int64_t> expires_ms) {
-    auto const parent = blob(turns.front().parent);
     auto const last = blob(turns.back().id);
-    Batch batch{
-        {"INSERT INTO conversations (tenant, principal, session, id, head, resent, created_ms, updated_ms, expires_ms) "
-         "VALUES ($1, $2, $3, $4, $5, 0, $6, $6, $7) ON CONFLICT DO NOTHING",
-         {key.tenant, key.principal, key.session, conversation_id(key), blob(kRoot), now_(), or_null(expires_ms)}},
-        {"UPDATE conversations SET head = $5, updated_ms = $6, expires_ms = $7 "
-         "WHERE tenant = $1 AND principal = $2 AND session = $3 AND head = $4",
-         {key.tenant, key.principal, key.session, parent, last, now_(), or_null(expires_ms)}}};
+    Statement move{
+        "UPDATE conversations SET head = $4, updated_ms = $5, expires_ms = $6 "
+        "WHERE tenant = $1 AND principal = $2 AND session = $3 AND head = $7",
+        {key.tenant, key.principal, key.session, last, now_(), or_null(expires_ms), blob(turns.front().parent)}};
+    if (turns.front().parent == kRoot) {
+        move.sql =
+            "INSERT INTO conversations (tenant, principal, session, head, resent, created_ms, updated_ms, expires_ms, "
+            "id) "
+            "VALUES ($1, $2, $3, $4, 0, $5, $5, $6, $8) ON CONFLICT (tenant, principal, session) DO UPDATE "
+            "SET head = excluded.head, updated_ms = excluded.updated_ms, expires_ms = excluded.expires_ms "
+            "WHERE conversations.head = $7";
+        move.values.emplace_back(conversation_id(key));
+    }
+    Batch batch{std::move(move)};
     for (auto const& turn : turns) { // only if we have moved the head: else it would be a branch that nobody asked for
         auto statement = insert(key, turn);
-        statement.values.emplace_back(last);
-        statement.sql += "FROM conversations c WHERE c.tenant = $1 AND c.id = $2 AND c.head = $16 ";
+        for (auto const& value : {Value(key.principal), Value(key.session), Value(last)})
+            statement.values.push_back(value);
+        statement.sql +=
+            "FROM conversations c WHERE c.tenant = $1 AND c.principal = $16 AND c.session = $17 AND c.head = $18 ";
         statement.sql += kAskedAgain;
         batch.push_back(std::move(statement));
     }
@@ -333,8 +347,12 @@ core::Task<std::int64_t> Conversations::erase_expired(core::Context const& conte
         // One that was used meanwhile has a new time, and stays.
         all[0].sql += " AND expires_ms <= $4";
         all[0].values.emplace_back(now);
-        for (auto& rest : std::span(all).subspan(1))
-            rest.sql += " AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.tenant = $1 AND c.id = $2)";
+        for (auto& rest : std::span(all).subspan(1)) {
+            rest.values.insert(rest.values.end(), {row[1], row[2]});
+            rest.sql +=
+                " AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.tenant = $1 AND c.principal = $3 "
+                "AND c.session = $4)";
+        }
         std::ranges::move(all, std::back_inserter(batch));
     }
     auto const written = co_await database_.write(context, std::move(batch));

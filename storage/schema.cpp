@@ -18,7 +18,6 @@ CREATE TABLE conversations (
     id BYTEA NOT NULL, head BYTEA NOT NULL, resent BIGINT NOT NULL,
     created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL, expires_ms BIGINT,
     PRIMARY KEY (tenant, principal, session));
-CREATE UNIQUE INDEX conversations_by_id ON conversations (tenant, id);
 CREATE INDEX conversations_by_use ON conversations (tenant, principal, updated_ms);
 CREATE INDEX conversations_by_expiry ON conversations (expires_ms) WHERE expires_ms IS NOT NULL;
 CREATE TABLE turns (
@@ -28,7 +27,6 @@ CREATE TABLE turns (
     prompt_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL,
     created_ms BIGINT NOT NULL, asked_ms BIGINT NOT NULL,
     PRIMARY KEY (tenant, conversation, id));
-CREATE INDEX turns_by_parent ON turns (tenant, conversation, parent);
 CREATE TABLE summaries (
     tenant TEXT NOT NULL, conversation BYTEA NOT NULL, turn BYTEA NOT NULL,
     text TEXT NOT NULL, agent TEXT NOT NULL, tokens BIGINT NOT NULL, created_ms BIGINT NOT NULL,
