@@ -32,6 +32,9 @@ constexpr std::chrono::seconds kInterruptDrain{5}; // a person at the terminal d
 constexpr std::size_t kReservedDescriptors = 64;
 constexpr std::size_t kShownDigits = 12; // of a hash at start; a reload logs all of them
 
+constexpr core::MetricName kStoreReady{"parley_store_ready", "1 while the store of conversations can be used.",
+                                       core::MetricKind::kGauge};
+
 McpServerHealth shown(mcp::ServerHealth const& of) {
     return {of.label, of.transport,  of.state,        of.protocol_version, of.sessions,
             of.tools, of.last_error, of.stderr_lines, of.refused_tools,    of.changed_tools};
@@ -274,6 +277,9 @@ private:
         for (auto const& runner : loops_)
             sets.push_back(&runner->loop.metrics());
         sets.push_back(&mcp_host_->metrics());
+        core::MetricSet now;
+        now.counter(kStoreReady).add(store_->state().ready ? 1 : 0);
+        sets.push_back(&now);
         return metrics_page(sets);
     }
 

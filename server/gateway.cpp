@@ -9,6 +9,7 @@
 #include "net/url.hpp"
 #include "server/api_error.hpp"
 #include "server/pages.hpp"
+#include "server/run_logs.hpp"
 
 namespace parley::server {
 namespace {
@@ -86,21 +87,6 @@ Errc errc_of(int status) noexcept {
     }
 }
 
-void log_summary(core::Log& log, agents::SummaryRecord const& record) {
-    if (!record.problem.empty()) {
-        log.warn("summary_failed")
-            .add("agent", record.agent_id)
-            .add("conversation", record.session)
-            .add("reason", record.problem);
-        return;
-    }
-    log.info("summarised")
-        .add("agent", record.agent_id)
-        .add("conversation", record.session)
-        .add("tokens_before", record.tokens_before)
-        .add("tokens_after", record.tokens_after);
-}
-
 } // namespace
 
 Gateway::Gateway(net::Loop& loop, providers::Session& session, GatewayShared const& shared,
@@ -113,19 +99,12 @@ Gateway::Gateway(net::Loop& loop, providers::Session& session, GatewayShared con
       tools_(tools),
       conversations_(conversations),
       summariser_(session, conversations, loop.executor(),
-                  [&loop](auto const& record) { log_summary(loop.log(), record); }),
+                  [this](auto const& record) {
+                      log_summary(loop_.log(), record);
+                      metrics_.count_summary(record.problem.empty());
+                  }),
       metrics_(loop.metrics()) {
-    tools_.on_call = [&log = loop.log()](agents::ToolCallRecord const& call) { // the audit: one line a call
-        log.info("tool_call")
-            .add("request_id", call.request_id)
-            .add("agent", call.agent_id)
-            .add("principal", call.principal)
-            .add("server", call.server)
-            .add("tool", call.tool)
-            .add("arguments_sha256", call.arguments_sha256)
-            .add("outcome", call.outcome)
-            .add("duration_ms", call.duration_ms);
-    };
+    tools_.on_call = [&log = loop.log()](auto const& call) { log_tool_call(log, call); };
 }
 
 std::optional<net::Response> Gateway::admit(net::RequestHead const& head, net::Ticket& ticket) {

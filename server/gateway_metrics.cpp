@@ -32,6 +32,8 @@ constexpr core::MetricName kToolSeconds{"parley_tool_call_seconds", "From a tool
 constexpr core::MetricName kIdempotent{"parley_idempotent_requests_total",
                                        "Requests with an Idempotency-Key, by what became of them.",
                                        core::MetricKind::kCounter};
+constexpr core::MetricName kSummaries{"parley_summaries_total", "Summaries of long conversations, by outcome.",
+                                      core::MetricKind::kCounter};
 
 } // namespace
 
@@ -69,6 +71,10 @@ void GatewayMetrics::count_idempotent(IdempotencyStore::State state) {
         case IdempotencyStore::State::kNotKept:
             return idempotent_refused_.add();
     }
+}
+
+void GatewayMetrics::count_summary(bool is_written) {
+    set_.counter(kSummaries, {{"outcome", is_written ? "written" : "failed"}}).add();
 }
 
 void GatewayMetrics::count_fallback(std::string const& agent) {

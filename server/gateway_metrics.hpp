@@ -26,6 +26,9 @@ public:
     /// A request came with an Idempotency-Key.
     void count_idempotent(IdempotencyStore::State state);
 
+    /// A summary of a conversation was written, or not.
+    void count_summary(bool is_written);
+
     /// A fallback took over from another model.
     void count_fallback(std::string const& agent);
 

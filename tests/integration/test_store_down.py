@@ -93,6 +93,25 @@ def test_a_folder_that_cannot_be_written(start_gateway, tmp_path) -> None:
         start_gateway(config(demo_agent()))
 
 
+@pytest.mark.parametrize("mode", ["verify-full", "require", "disable"])
+def test_tls_as_the_dsn_says(start_gateway, authority, tmp_path, mode: str) -> None:
+    """A server that takes TLS only, but for `disable`, which it refuses."""
+    tls = authority.valid
+    postgres = Postgres("ssl=on", tls=(tls.cert, tls.key))
+    try:
+        postgres.only_tls()
+        dsn = f"{postgres.dsn.replace('127.0.0.1', 'localhost')}?sslmode={mode}&sslrootcert={authority.ca_file}"
+        gateway = start_gateway(config(demo_agent()), env={"DATABASE_URL": dsn})
+        answer = chat(gateway, "demo", session_id="s")
+        assert answer.status == (503 if mode == "disable" else 200)
+        if mode == "verify-full":  # and a certificate of somebody else is not believed
+            wrong = dsn.replace("localhost", "127.0.0.1").replace(str(authority.ca_file), str(tls.key))
+            other = start_gateway(config(demo_agent()), env={"DATABASE_URL": wrong})
+            assert chat(other, "demo", session_id="s").status == 503
+    finally:
+        postgres.close()
+
+
 def test_the_variables_of_the_original(start_gateway, postgres: Postgres) -> None:
     variables = {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(postgres.port), "POSTGRES_USER": "parley",
                  "POSTGRES_PASSWORD": "it's \\ quoted", "POSTGRES_DB": "postgres"}  # fmt: skip

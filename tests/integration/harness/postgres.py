@@ -78,7 +78,9 @@ class _Folder:
 class Postgres:
     """max_connections etc. as `name=value` settings. Durable: fsync stays on, as in the real thing."""
 
-    def __init__(self, *settings: str, folder: Path | None = None) -> None:
+    def __init__(
+        self, *settings: str, folder: Path | None = None, tls: tuple[Path, Path] | None = None
+    ) -> None:
         self._folder = _Folder("postgres", folder)
         self.folder = self._folder.path
         self.port = free_port()
@@ -89,11 +91,20 @@ class Postgres:
             [_program("initdb"), "-D", data, "-U", "parley", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"],
             check=True, stdout=subprocess.DEVNULL, user=_user(), cwd="/",
         )  # fmt: skip
+        for source, name in zip(tls or (), ("server.crt", "server.key")):
+            (data / name).write_bytes(source.read_bytes())
+            (data / name).chmod(0o600)
+            if _user():
+                shutil.chown(data / name, _user())
         self.start()
 
     @property
     def dsn(self) -> str:
         return f"postgresql://parley@127.0.0.1:{self.port}/postgres"
+
+    def only_tls(self) -> None:
+        (self.folder / "data" / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\nhostssl all all ::1/128 trust\n")
+        self.sql("SELECT pg_reload_conf()")
 
     def start(self) -> None:
         log = self.folder / "log"
