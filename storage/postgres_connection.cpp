@@ -40,10 +40,12 @@ core::Error unavailable(std::string reason) {
     return make_error(Errc::kStoreUnavailable, "The conversation store is not available.", {}, std::move(reason));
 }
 
-// Classes of the SQL standard and of Postgres, "Appendix A. Error Codes".
+// Classes of the SQL standard and of Postgres, "Appendix A. Error Codes". XX: trouble inside the server, a failing disk
+// among it.
 bool is_outage(std::string_view state) {
     return state.starts_with("08") || state.starts_with("53") || state.starts_with("57") || state.starts_with("58") ||
-           state == "55P03" || state == "25006" || state.starts_with("28") || state.starts_with("3D");
+           state.starts_with("XX") || state == "55P03" || state == "25006" || state.starts_with("28") ||
+           state.starts_with("3D");
 }
 
 std::int64_t big_endian(char const* bytes, int size) {

@@ -22,6 +22,8 @@ def test_nothing_acknowledged_is_lost_doubled_or_reordered(tmp_path: Path, store
         world.run(FAULTS)
         found = world.check()
         print(world.told())
+        if found:
+            print(world.gateway.output[-200_000:])
     finally:
         world.close()
     assert not found, f"PARLEY_SEED={seed}: {len(found)} violations\n" + "\n".join(found[:20])

@@ -53,6 +53,7 @@ class Said:
     begun: float
     ended: float = 0.0
     answers: set[str] = field(default_factory=set)  # acknowledged; none: it is not known what became of it
+    troubles: list[str] = field(default_factory=list)  # of each attempt that failed
 
 
 class Model:
@@ -169,17 +170,20 @@ class World:
             connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
             response = connection.getresponse()
             data = response.read()
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
+            said.troubles.append(type(error).__name__)
             return None
         finally:
             connection.close()
         assert response.status in (200, 409, 503), (response.status, data)
         if response.status != 200:
+            said.troubles.append(str(response.status))
             return None
         if not streaming:
             return json.loads(data)["choices"][0]["message"]["content"]
-        if not data.rstrip().endswith(b"[DONE]"):
-            return None  # it says itself that it is not whole
+        if not data.rstrip().endswith(b"[DONE]"):  # it says itself that it is not whole
+            said.troubles.append("cut")
+            return None
         events = [json.loads(line[6:]) for line in data.split(b"\n\n") if line.startswith(b"data: {")]
         return "".join(choice["delta"].get("content") or "" for event in events for choice in event["choices"])
 
@@ -281,7 +285,8 @@ class World:
             if not said.answers and last - said.begun > PATIENCE_S + 5:
                 during = [f"{name} {end - begun:.1f} s" for name, begun, end in self.timeline
                           if end > said.begun and begun < said.begun + PATIENCE_S]  # fmt: skip
-                found.append(f"I7: {said.token} was not answered within {PATIENCE_S} s, during: {', '.join(during)}")
+                found.append(f"I7: {said.token} was not answered within {PATIENCE_S} s, during: {', '.join(during)}; "
+                             f"told: {dict(Counter(said.troubles))}")  # fmt: skip
         for key in range(len(KEYS)):
             for session in range(SESSIONS):
                 found += self._check_one(key, session)
