@@ -56,10 +56,9 @@ bool is_open_webui(net::RequestHead const& head) {
 core::Result<> check_session(std::string_view session, std::string param) {
     auto const is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
     if (!session.empty() && session.size() <= kSessionBytesMax && std::ranges::none_of(session, is_control)) return {};
-    return core::make_error(core::Errc::kInvalidValue,
-                            "Invalid '" + param + "': the name of a conversation has 1 to " +
-                                std::to_string(kSessionBytesMax) + " bytes and no control characters.",
-                            std::move(param));
+    auto message = "Invalid '" + param + "': the name of a conversation has 1 to " + std::to_string(kSessionBytesMax) +
+                   " bytes and no control characters.";
+    return core::make_error(core::Errc::kInvalidValue, std::move(message), std::move(param));
 }
 
 core::Result<std::optional<agents::ConversationAsk>> conversation_ask(net::RequestHead const& head,

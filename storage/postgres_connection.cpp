@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "core/hash.hpp"
 #include "storage/schema.hpp"
 
 namespace parley::storage {
@@ -17,6 +18,7 @@ using core::Errc;
 using core::make_error;
 
 constexpr Oid kBytea = 17;
+constexpr std::size_t kNamesMax = 128; // statements of a connection that are remembered
 constexpr Oid kInt8 = 20;
 constexpr Oid kInt2 = 21;
 constexpr Oid kInt4 = 23;
@@ -197,7 +199,28 @@ int PostgresConnection::descriptor() const noexcept {
     return PQsocket(connection_.get());
 }
 
-bool PostgresConnection::send(Statement const& statement) {
+// The name under which the server keeps the statement, told now if it is new. The name is a digest of the text, so that
+// whoever else uses the server's connection cannot mean another text by it.
+std::string const* PostgresConnection::prepared(Statement const& statement, std::vector<Oid> const& types) {
+    auto text = statement.sql;
+    for (auto const type : types)
+        text += ' ' + std::to_string(type);
+    auto const known = names_.find(text);
+    if (known == names_.end()) {
+        if (names_.size() < kNamesMax) names_.emplace(std::move(text), "");
+        return nullptr; // once is not enough to be worth it
+    }
+    if (!known->second.empty()) return &known->second;
+    auto name = "parley_" + core::sha256_hex(text).substr(0, 32);
+    if (PQsendPrepare(connection_.get(), name.c_str(), statement.sql.c_str(), static_cast<int>(types.size()),
+                      types.data()) != 1)
+        return nullptr; // the statement will say so
+    sent_.push_back(text);
+    known->second = std::move(name);
+    return &known->second;
+}
+
+bool PostgresConnection::send(Statement const& statement, bool may_prepare) {
     std::vector<char const*> values;
     std::vector<int> lengths;
     std::vector<int> formats;
@@ -226,6 +249,12 @@ bool PostgresConnection::send(Statement const& statement) {
         formats.push_back(std::holds_alternative<Blob>(value) ? 1 : 0);
     }
     constexpr auto kBinary = 1;
+    auto const* const name = may_prepare && keeps_names_ ? prepared(statement, types) : nullptr;
+    sent_.emplace_back();
+    if (name != nullptr) {
+        return PQsendQueryPrepared(connection_.get(), name->c_str(), static_cast<int>(values.size()), values.data(),
+                                   lengths.data(), formats.data(), kBinary) == 1;
+    }
     return PQsendQueryParams(connection_.get(), statement.sql.c_str(), static_cast<int>(values.size()), types.data(),
                              values.data(), lengths.data(), formats.data(), kBinary) == 1;
 }
@@ -248,10 +277,29 @@ std::optional<PostgresConnection::Answer> PostgresConnection::next() {
     // of a connection that has died.
     for (auto nulls = 0; nulls < 2 && PQisBusy(connection_.get()) == 0;) {
         Result const result(PQgetResult(connection_.get()));
-        if (result) return answer_of(result.get());
-        ++nulls;
+        if (!result) {
+            ++nulls;
+        } else if (is_passed_over(result.get())) {
+            nulls = 0;
+        } else {
+            auto answer = answer_of(result.get());
+            if (answer.has_lost_names) keeps_names_ = false;
+            return answer;
+        }
     }
     return std::nullopt;
+}
+
+// What came of a preparation says nothing, unless it failed. One that was not done, because the transaction had failed
+// before, has to be done again.
+bool PostgresConnection::is_passed_over(pg_result const* result) {
+    auto const status = PQresultStatus(result);
+    if (status == PGRES_PIPELINE_SYNC || sent_.empty()) return false;
+    auto const text = std::move(sent_.front());
+    sent_.pop_front();
+    if (text.empty() || status == PGRES_COMMAND_OK) return !text.empty();
+    if (auto const known = names_.find(text); known != names_.end()) known->second.clear();
+    return status == PGRES_PIPELINE_ABORTED;
 }
 
 PostgresConnection::Answer PostgresConnection::answer_of(pg_result const* result) {
@@ -271,7 +319,9 @@ PostgresConnection::Answer PostgresConnection::answer_of(pg_result const* result
             std::string_view const state = field != nullptr ? field : "";
             auto reason = trimmed(PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
             answer.is_conflict = state == "40001" || state == "40P01";
-            if (answer.is_conflict || is_outage(state) || state.empty()) {
+            // No such name; it is there already; what it means has changed.
+            answer.has_lost_names = state == "26000" || state == "42P05" || state == "0A000";
+            if (answer.is_conflict || answer.has_lost_names || is_outage(state) || state.empty()) {
                 answer.fault = unavailable(std::move(reason));
             } else {
                 answer.fault = make_error(Errc::kInternal, "The store refused a statement.", {},

@@ -2,9 +2,13 @@
 // reading of pipelined statements, which do not.
 #pragma once
 
+#include <deque>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/result.hpp"
 #include "core/secret.hpp"
@@ -29,7 +33,9 @@ public:
     int descriptor() const noexcept;
 
     /// Puts a statement, or the end of a transaction, into the pipeline. false = the connection is of no use any more.
-    bool send(Statement const& statement);
+    /// `may_prepare`: a statement that comes again may be kept by the server under a name, which spares planning it.
+    /// Not everything between us and the server keeps names (PgBouncer before 1.21): see Answer::has_lost_names.
+    bool send(Statement const& statement, bool may_prepare);
     bool send_end();
 
     enum class Flushed : std::uint8_t { kAll, kMore, kLost };
@@ -43,7 +49,8 @@ public:
         bool is_end = false;
         std::optional<Rows> rows = {}; // empty: `fault` says why, or an earlier one of the transaction does
         std::optional<core::Error> fault = {};
-        bool is_conflict = false; // of transactions that ran side by side: worth doing again
+        bool is_conflict = false;    // of transactions that ran side by side: worth doing again
+        bool has_lost_names = false; // the server does not know a name that it was told: worth doing again without
     };
     /// nullopt = nothing more has arrived.
     std::optional<Answer> next();
@@ -56,8 +63,14 @@ private:
     };
     explicit PostgresConnection(pg_conn* connection) : connection_(connection) {}
     static Answer answer_of(pg_result const* result);
+    std::string const* prepared(Statement const& statement, std::vector<unsigned> const& types);
+    bool is_passed_over(pg_result const* result);
 
     std::unique_ptr<pg_conn, Finish> connection_;
+    // Texts with their types: names of those that are prepared; empty for what was sent once, as it is.
+    std::map<std::string, std::string, std::less<>> names_;
+    bool keeps_names_ = true;      // until it has lost one
+    std::deque<std::string> sent_; // what each result will be of: the text that is prepared, empty for a statement
 };
 
 } // namespace parley::storage

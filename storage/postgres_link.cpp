@@ -231,7 +231,7 @@ PostgresLink::Group PostgresLink::next_group() {
 bool PostgresLink::send(Group const& group) {
     for (auto const& request : group.requests)
         for (auto const& statement : request.batch)
-            if (!connection_->send(statement)) return false;
+            if (!connection_->send(statement, health_.may_prepare())) return false;
     return connection_->send_end();
 }
 
@@ -258,7 +258,8 @@ void PostgresLink::take_answers() {
             group.rows.push_back(std::move(*answer->rows));
         } else if (answer->fault && !group.fault) {
             group.fault = std::move(answer->fault);
-            group.is_conflict = answer->is_conflict;
+            group.is_worth_repeating = answer->is_conflict || answer->has_lost_names;
+            if (answer->has_lost_names) health_.note_lost_names();
         }
     }
     watch();
@@ -278,7 +279,7 @@ void PostgresLink::finish(Group group) {
     // One of several was at fault, and all were rolled back: each again by itself. Conflicts are tried again.
     auto const together = requests.size() > 1;
     for (auto it = requests.rbegin(); it != requests.rend(); ++it) {
-        auto const again = together || (group.is_conflict && it->tries + 1 < kTriesMax);
+        auto const again = together || (group.is_worth_repeating && it->tries + 1 < kTriesMax);
         if (!again) {
             it->waiting->settle(*group.fault);
             continue;

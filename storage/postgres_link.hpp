@@ -4,6 +4,7 @@
 
 #include <boost/asio/thread_pool.hpp>
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -24,7 +25,14 @@ public:
     void report(std::string reason);
     std::string reason() const; // empty = the last attempt to connect went well
 
+    /// Whether statements may be kept by the server; not any more when it has lost some several times.
+    bool may_prepare() const noexcept { return lost_names_.load(std::memory_order_relaxed) < kLostNamesMax; }
+    void note_lost_names() noexcept { lost_names_.fetch_add(1, std::memory_order_relaxed); }
+
 private:
+    static constexpr int kLostNamesMax = 3;
+
+    std::atomic<int> lost_names_{0};
     mutable std::mutex mutex_; // guards reason_
     std::string reason_ = "not connected yet";
 };
@@ -57,7 +65,7 @@ private:
         std::vector<Request> requests;
         std::vector<Rows> rows; // of all their statements
         std::optional<core::Error> fault;
-        bool is_conflict = false;
+        bool is_worth_repeating = false;
         core::SteadyTime sent;
     };
     struct Watch {

@@ -686,6 +686,7 @@ def test_a_summary_that_fails_is_no_matter(long_talk, model: Model) -> None:
     model.answers = ["a2", FAILS]
     chat.say("two")
     assert chat.gateway.wait_log(lambda log: log.get("event") == "summary_failed")["reason"]
+    model.prompt_tokens = 3
     chat.say("three")
     assert model.shown()[0] == "user: one"
 
