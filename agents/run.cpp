@@ -24,7 +24,8 @@ Run::Run(providers::Session& session, core::Context const& context, Agent const&
       remembered_(conversation ? std::make_unique<Remembered>(*conversation) : nullptr),
       model_(session, context, agent, remembered_.get()) {
     if (without_tools || agent.tools->empty()) return;
-    loop_ = std::make_unique<ToolLoop>(model_, context_, agent, turn_, tools, std::move(caller));
+    loop_ =
+        std::make_unique<ToolLoop>(model_, context_, agent, turn_, tools, std::move(caller), conversation != nullptr);
 }
 
 Run::~Run() = default;

@@ -28,13 +28,14 @@ core::SteadyTime tools_deadline(core::SteadyTime deadline) {
 } // namespace
 
 ToolLoop::ToolLoop(ModelCall& model, core::Context const& context, Agent const& agent, chat::Turn const& turn,
-                   ToolServices& services, mcp::Caller caller)
+                   ToolServices& services, mcp::Caller caller, bool is_remembered)
     : model_(model),
       context_(context),
       agent_(agent),
       asked_(turn),
       services_(services),
       caller_(std::move(caller)),
+      is_remembered_(is_remembered),
       tools_deadline_(tools_deadline(context.deadline)) {}
 
 ToolLoop::~ToolLoop() = default;
@@ -107,7 +108,7 @@ core::Task<std::vector<mcp::ServerTools>> ToolLoop::lists() {
 
 // The client's history knows only its own calls of a mixed round; what the agent did is put back in their place.
 void ToolLoop::splice_parked() {
-    if (services_.parked.empty()) return;
+    if (is_remembered_ || services_.parked.empty()) return;
     std::string_view question;
     std::vector<chat::Message> spliced;
     auto const now = Clock::now();
@@ -304,6 +305,7 @@ void ToolLoop::note_ran() {
 
 // The own messages of this run, for the request in which the client answers its calls.
 void ToolLoop::park() {
+    if (is_remembered_) return;
     auto turn = std::make_shared<ParkedTurn>();
     for (auto const& call : record_.calls()) {
         if (call.client_index >= 0) turn->client_call_ids.push_back(core::json_body_to_text(call.id));

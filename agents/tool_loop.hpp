@@ -19,9 +19,10 @@ namespace parley::agents {
 
 class ToolLoop final : private RoundFilter {
 public:
-    /// All references outlive the loop.
+    /// All references outlive the loop. `is_remembered`: the store keeps what the agent did before it asked for the
+    /// client's tools, and has put it into `turn`.
     ToolLoop(ModelCall& model, core::Context const& context, Agent const& agent, chat::Turn const& turn,
-             ToolServices& services, mcp::Caller caller);
+             ToolServices& services, mcp::Caller caller, bool is_remembered = false);
     ~ToolLoop() override;
 
     /// As Run::next.
@@ -67,6 +68,7 @@ private:
     chat::Turn const& asked_; // as the client sent it
     ToolServices& services_;
     mcp::Caller caller_;
+    bool is_remembered_;
     core::SteadyTime tools_deadline_; // leaves the rest of the time to a last answer
 
     Phase phase_ = Phase::kPrepare;

@@ -386,6 +386,19 @@ def test_tools_of_the_client_are_turns(talk, model: Model) -> None:
     """)
 
 
+@pytest.mark.parametrize("history_of", ["client", "store"])
+def test_rounds_before_a_tool_of_the_client_are_shown_once(talk, model: Model, history_of: str) -> None:
+    chat = talk("adder")
+    model.answers = [tool_round(2, 3), calls(("weather", {"city": "Oslo"}))]
+    message = chat.ask("2+3 in Oslo?", tools=[CLIENT_TOOL]).json()["choices"][0]["message"]
+    result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "rain"}
+    told = [user("2+3 in Oslo?"), message] if history_of == "client" else []
+    chat.say([*told, result], tools=[CLIENT_TOOL])
+    assert model.shown() == ["user: 2+3 in Oslo?", "assistant: [add_two_numbers]", "tool: 5", "assistant: [weather]",
+                             "tool: rain"]  # fmt: skip
+    assert len(chat.tree().splitlines()) == 4
+
+
 def test_a_result_that_nobody_waits_for(talk, model: Model) -> None:
     result = {"role": "tool", "tool_call_id": "call_9", "content": "rain"}
     for name, fields in (("server", {}), ("forgetful", {})):
