@@ -68,8 +68,11 @@ core::Result<> check_usable(agents::Agent const* agent, std::string const& model
     return error;
 }
 
-bool has_answers(ChatRequest const& request) {
-    return std::ranges::find(request.messages, chat::Role::kAssistant, &chat::Message::role) != request.messages.end();
+// A request that tells the whole conversation has to tell the calls that it answers, too.
+bool tells_all(agents::ConversationAsk const& ask, agents::Agent const& agent, ChatRequest const& request) {
+    bool const has_answers =
+        std::ranges::find(request.messages, chat::Role::kAssistant, &chat::Message::role) != request.messages.end();
+    return ask.resends || has_answers || agent.config.history == agents::HistoryMode::kClient;
 }
 
 // Who is behind the calls of tools; nobody when there are none. A user is believed only where there are no keys, so
@@ -106,8 +109,8 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     if (!ask) co_return fail(exchange, state, ask.error());
     bool const is_task = is_background_task(request.head, *parsed);
     if (!agent || is_task || !agents::has_memory(agent->config)) ask->reset();
-    if (auto const& stray = parsed->stray_result; stray && (!*ask || has_answers(*parsed)))
-        co_return fail(exchange, state, *stray);
+    if (parsed->stray_result && (!*ask || tells_all(**ask, *agent, *parsed)))
+        co_return fail(exchange, state, *parsed->stray_result);
     auto const display = tool_display(agent ? agent->config.tool_progress : agents::ToolProgress::kAuto, request.head);
     if (!display) co_return fail(exchange, state, display.error());
 
@@ -167,7 +170,7 @@ core::Awaitable<void> Gateway::chat_remembered(std::shared_ptr<agents::Catalogue
                                                RequestState& state) {
     agents::ConversationTurn conversation(conversations_, context, agent, turn, std::move(ask), loop_.executor());
     auto const recalled = co_await conversation.recall();
-    if (!recalled) co_return fail(exchange, state, recalled.error());
+    if (!recalled) co_return fail(exchange, state, Gateway::told_error(recalled.error(), exchange));
     if (auto const* const given = conversation.given_before()) {
         auto told = agents::given_answer(*given);
         StoredAnswer stored{reply.head, std::move(told.events), nullptr, std::move(told.made)};
