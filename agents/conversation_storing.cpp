@@ -105,6 +105,7 @@ core::Task<> ConversationTurn::store_answer(AnswerRecord const& record, std::vec
     answer.depth = question_->depth + 1;
     answer.agent = agent_.config.agent_id;
     answer.idempotency_key = ask_.idempotency_key;
+    answer.client_id = ask_.answer_id;
     answer.finish = record.finish();
     answer.model = record.model();
     answer.prompt_tokens = record.usage().prompt_tokens;

@@ -105,6 +105,11 @@ core::Task<> ConversationTurn::recall_told() {
     std::map<memory::TurnId, StoredTurn const*> by_id;
     for (auto const& one : known->turns)
         by_id[one.id] = &one;
+    if (!ask_.parent_id.empty() && turns.size() > 1 && !by_id.contains(turns[turns.size() - 2].id)) {
+        auto const placed = co_await recall_behind_parent(turns[turns.size() - 2]);
+        if (!placed) co_return placed.error();
+        if (*placed) co_return core::Result<>();
+    }
     storing_ = std::make_shared<Storing>(*this, context_, executor_);
     storing_->client_tells = true;
     storing_->resent = turns.size() > 1;
@@ -120,6 +125,30 @@ core::Task<> ConversationTurn::recall_told() {
     }
     show_told(turns, *known);
     co_return core::Result<>();
+}
+
+// The client tells the history otherwise than before, and says behind which of our answers it goes on: Open WebUI sends
+// a question with a file in full once, and later without. If that answer itself is as it was, the stored path is the
+// history; else its user has rewritten it, and what the request says counts. False = that, or no such answer.
+core::Task<bool> ConversationTurn::recall_behind_parent(memory::Turn const& parent) {
+    auto const path = co_await store_.path_to(context_, ask_.key, ask_.parent_id);
+    if (!path) co_return path.error();
+    if (path->turns.empty() || path->turns.back().kind != TurnKind::kAnswer) co_return false;
+    auto const& answer = path->turns.back();
+    auto const told =
+        memory::turns_of(asked_.subspan(parent.first, parent.last - parent.first), client_tools_, answer.parent);
+    if (told.size() != 1 || told.front().id != answer.id) co_return false;
+    auto news = news_behind(path->turns);
+    if (!news) co_return false;
+    storing_ = std::make_shared<Storing>(*this, context_, executor_);
+    storing_->client_tells = true;
+    storing_->resent = true;
+    storing_->turns = std::move(*news);
+    question_ = storing_->turns.back();
+    auto const found = co_await find_given(*question_);
+    if (!found) co_return found.error();
+    if (!replayed_) show_path(path->turns, path->summaries);
+    co_return true;
 }
 
 void ConversationTurn::show_told(std::vector<memory::Turn> const& turns, memory::Found const& known) {
@@ -307,6 +336,7 @@ StoredTurn ConversationTurn::to_store(memory::Turn const& turn, std::span<chat::
     out.agent = agent_.config.agent_id;
     out.asked_ms = ask_.is_retry ? 0 : ask_.now_ms;
     out.idempotency_key = ask_.idempotency_key;
+    if (turn.kind == TurnKind::kInput && turn.last == messages.size()) out.client_id = ask_.question_id;
     for (auto i = turn.first; i < turn.last; ++i) {
         if (is_system(messages[i])) continue;
         out.messages += out.messages.empty() ? "[" : ",";

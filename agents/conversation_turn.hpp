@@ -29,7 +29,11 @@ struct ConversationAsk {
     bool resends = false;        // a client that is known to send the whole history: Open WebUI
     bool is_retry = false;       // sent again by the client's SDK by itself: X-Stainless-Retry-Count
     std::string idempotency_key; // Idempotency-Key, empty = none
-    std::int64_t now_ms = 0;     // since 1970
+    // The client's own ids, empty = not told: of the question, of the message before it, and of the answer to come.
+    std::string question_id = {};
+    std::string parent_id = {};
+    std::string answer_id = {};
+    std::int64_t now_ms = 0; // since 1970
 };
 
 /// True when the agent keeps conversations at all (`resources`).
@@ -80,6 +84,7 @@ private:
 
     core::Task<bool> client_tells(memory::Path const& path) const;
     core::Task<> recall_told();
+    core::Task<bool> recall_behind_parent(memory::Turn const& parent);
     core::Task<> recall_kept(memory::Path path);
     std::optional<Said> said_before(std::span<memory::StoredTurn const> path) const;
     std::size_t same_key(std::span<memory::StoredTurn const> path) const;

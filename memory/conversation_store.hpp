@@ -36,6 +36,7 @@ struct StoredTurn {
     std::int64_t completion_tokens = 0;
     std::int64_t created_ms = 0; // since 1970
     std::int64_t asked_ms = 0;   // of a user's turn: when it was asked last, apart from retries
+    std::string client_id = {};  // the client's own id of the message, empty = it has not told
 };
 
 /// What a model is shown in place of all that was said up to and with a turn.
@@ -79,6 +80,9 @@ public:
     virtual core::Task<Found> find(core::Context const& context, ConversationKey key, std::vector<TurnId> ids) = 0;
 
     virtual core::Task<Path> path(core::Context const& context, ConversationKey key) = 0;
+
+    /// The path to the turn that the client calls so; no turns if there is none.
+    virtual core::Task<Path> path_to(core::Context const& context, ConversationKey key, std::string client_id) = 0;
 
     /// All branches, parents before their children.
     virtual core::Task<Found> tree(core::Context const& context, ConversationKey key) = 0;

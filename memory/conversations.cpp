@@ -21,10 +21,11 @@ constexpr std::size_t kIdsAtOnce = 500;
 constexpr std::int64_t kErasedAtOnce = 200;
 constexpr std::string_view kColumns =
     "t.kind, t.id, t.parent, t.depth, t.messages, t.agent, t.idempotency_key, t.finish, t.model, t.prompt_tokens, "
-    "t.completion_tokens, t.created_ms, t.asked_ms";
+    "t.completion_tokens, t.created_ms, t.asked_ms, t.client_id";
 constexpr std::string_view kAskedAgain =
     "ON CONFLICT (tenant, conversation, id) DO UPDATE SET asked_ms = excluded.asked_ms, "
-    "idempotency_key = excluded.idempotency_key WHERE turns.asked_ms < excluded.asked_ms";
+    "idempotency_key = excluded.idempotency_key, client_id = excluded.client_id WHERE turns.asked_ms < "
+    "excluded.asked_ms";
 
 Blob blob(TurnId const& id) {
     return {std::string(reinterpret_cast<char const*>(id.data()), id.size())};
@@ -53,7 +54,8 @@ std::vector<StoredTurn> turns_in(Rows const& rows) {
         out.push_back({static_cast<TurnKind>(storage::integer(row[0])), turn_id(row[1]), turn_id(row[2]),
                        storage::integer(row[3]), storage::text(row[4]), storage::text(row[5]), storage::text(row[6]),
                        storage::text(row[7]), storage::text(row[8]), storage::integer(row[9]),
-                       storage::integer(row[10]), storage::integer(row[11]), storage::integer(row[12])});
+                       storage::integer(row[10]), storage::integer(row[11]), storage::integer(row[12]),
+                       storage::text(row[13])});
     }
     return out;
 }
@@ -103,7 +105,7 @@ Statement turns_of(ConversationKey const& key) {
 }
 
 // From the first turn to `head`. `tree`: parents before their children, of siblings the one made last comes last.
-std::vector<StoredTurn> path_to(std::vector<StoredTurn> tree, TurnId const& head) {
+std::vector<StoredTurn> path_along(std::vector<StoredTurn> tree, TurnId const& head) {
     std::vector<StoredTurn> path;
     std::map<TurnId, StoredTurn*> answers; // the latest, by what they answer
     auto wanted = head;
@@ -164,8 +166,22 @@ core::Task<Path> Conversations::path(core::Context const& context, ConversationK
     if (!rows) co_return rows.error();
     auto const& heads = rows->at(0).rows;
     if (heads.empty()) co_return Path{};
-    Path path{path_to(turns_in(rows->at(1)), turn_id(heads[0][0])), storage::integer(heads[0][1]) == 1,
+    Path path{path_along(turns_in(rows->at(1)), turn_id(heads[0][0])), storage::integer(heads[0][1]) == 1,
               summaries_in(rows->at(2))};
+    co_return std::move(path);
+}
+
+core::Task<Path> Conversations::path_to(core::Context const& context, ConversationKey key, std::string client_id) {
+    auto found = co_await tree(context, std::move(key));
+    if (!found) co_return found.error();
+    Path path;
+    auto& turns = found->turns;
+    auto const last =
+        std::find_if(turns.rbegin(), turns.rend(), [&](StoredTurn const& turn) { return turn.client_id == client_id; });
+    if (last == turns.rend()) co_return std::move(path);
+    auto const id = last->id;
+    path.turns = path_along(std::move(turns), id);
+    path.summaries = std::move(found->summaries);
     co_return std::move(path);
 }
 
@@ -180,11 +196,11 @@ Statement Conversations::insert(ConversationKey const& key, StoredTurn const& tu
     auto const created = turn.created_ms != 0 ? turn.created_ms : now_();
     return {
         "INSERT INTO turns (tenant, conversation, id, parent, depth, kind, agent, messages, idempotency_key, finish, "
-        "model, prompt_tokens, completion_tokens, created_ms, asked_ms) "
-        "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15 ",
+        "model, prompt_tokens, completion_tokens, created_ms, asked_ms, client_id) "
+        "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16 ",
         {key.tenant, conversation_id(key), blob(turn.id), blob(turn.parent), turn.depth,
          static_cast<std::int64_t>(turn.kind), turn.agent, turn.messages, turn.idempotency_key, turn.finish, turn.model,
-         turn.prompt_tokens, turn.completion_tokens, created, turn.asked_ms}};
+         turn.prompt_tokens, turn.completion_tokens, created, turn.asked_ms, turn.client_id}};
 }
 
 core::Task<> Conversations::follow(core::Context const& context, ConversationKey key, std::vector<StoredTurn> turns,
@@ -230,7 +246,7 @@ core::Task<bool> Conversations::append(core::Context const& context, Conversatio
         for (auto const& value : {Value(key.principal), Value(key.session), Value(last)})
             statement.values.push_back(value);
         statement.sql +=
-            "FROM conversations c WHERE c.tenant = $1 AND c.principal = $16 AND c.session = $17 AND c.head = $18 ";
+            "FROM conversations c WHERE c.tenant = $1 AND c.principal = $17 AND c.session = $18 AND c.head = $19 ";
         statement.sql += kAskedAgain;
         batch.push_back(std::move(statement));
     }
@@ -252,7 +268,7 @@ core::Task<bool> Conversations::answer(core::Context const& context, Conversatio
     statement.sql +=
         "FROM turns p WHERE p.tenant = $1 AND p.conversation = $2 AND p.id = $4 "
         "ON CONFLICT (tenant, conversation, id) DO UPDATE SET created_ms = excluded.created_ms, "
-        "idempotency_key = excluded.idempotency_key, agent = excluded.agent";
+        "idempotency_key = excluded.idempotency_key, agent = excluded.agent, client_id = excluded.client_id";
     batch.push_back(std::move(statement));
     auto const written = co_await database_.write(context, std::move(batch));
     if (!written) co_return written.error();

@@ -21,6 +21,7 @@ public:
 
     core::Task<Found> find(core::Context const& context, ConversationKey key, std::vector<TurnId> ids) override;
     core::Task<Path> path(core::Context const& context, ConversationKey key) override;
+    core::Task<Path> path_to(core::Context const& context, ConversationKey key, std::string client_id) override;
     core::Task<Found> tree(core::Context const& context, ConversationKey key) override;
     core::Task<std::vector<StoredTurn>> answers(core::Context const& context, ConversationKey key,
                                                 std::vector<TurnId> parents) override;

@@ -76,6 +76,11 @@ core::Result<std::optional<agents::ConversationAsk>> conversation_ask(net::Reque
     ask.resends = is_open_webui(head);
     ask.is_retry = is_retry(head);
     if (auto const key = idempotency_key(head)) ask.idempotency_key = *key;
+    if (ask.resends) {
+        ask.question_id = head.get("x-openwebui-user-message-id");
+        ask.parent_id = head.get("x-openwebui-user-message-parent-id");
+        ask.answer_id = head.get("x-openwebui-message-id");
+    }
     auto const now = std::chrono::system_clock::now().time_since_epoch();
     ask.now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
     return std::optional(std::move(ask));

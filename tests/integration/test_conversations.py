@@ -338,6 +338,35 @@ def test_two_agents_in_one_chat_are_siblings(talk, model: Model) -> None:
     assert [turn["agent"] for turn in chat.read("?branches=true")["turns"]] == ["auto", "auto", "other"]
 
 
+def open_webui(question: str, answer: str, parent: str = "") -> dict[str, str]:
+    """The block of headers that Open WebUI's own agents ask for."""
+    return {"X-OpenWebUI-User-Id": "u1", "X-OpenWebUI-User-Message-Id": question, "X-OpenWebUI-Message-Id": answer,
+            "X-OpenWebUI-User-Message-Parent-Id": parent}  # fmt: skip
+
+
+FILE_TURN = "### Task:\nRespond to the user query using the provided context\n<context>2+3=5</context>\n\nsum?"
+
+
+def test_the_parents_id_finds_the_place_of_a_history_that_changed(talk, model: Model) -> None:
+    """Open WebUI sends a question with a file in full once, and as the bare question from then on."""
+    chat = talk("adder")
+    model.answers = [tool_round(2, 3), "It is 5."]
+    chat.say([user(FILE_TURN)], open_webui("q1", "a1"))
+    chat.say(history("sum?", "It is 5.", "sure?"), open_webui("q2", "a2", "a1"))
+    assert model.shown() == [f"user: {FILE_TURN}", "assistant: [add_two_numbers]", "tool: 5", "assistant: It is 5.",
+                             "user: sure?"]  # fmt: skip
+    chat.say(history("sum?", "It is 5.", "sure?", "a3", "really?"), open_webui("q3", "a4", "a2"))
+    assert len(model.shown()) == 7
+    assert len(chat.tree().splitlines()) == FILE_TURN.count("\n") + 6, "one branch"
+
+
+def test_a_rewritten_answer_counts_although_its_id_is_known(talk, model: Model) -> None:
+    chat = talk("adder")
+    chat.say([user("one")], open_webui("q1", "a1"))
+    chat.say(history("one", "What I wish it had said", "two"), open_webui("q2", "a2", "a1"))
+    assert model.shown() == ["user: one", "assistant: What I wish it had said", "user: two"]
+
+
 # ---- tools and thoughts
 
 

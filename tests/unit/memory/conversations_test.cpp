@@ -209,6 +209,19 @@ TEST_P(ConversationsTest, AnAnswerDoesNotBringBackWhatWasErased) {
     EXPECT_THAT(list("p"), IsEmpty());
 }
 
+TEST_P(ConversationsTest, FindsThePathToWhatTheClientNames) {
+    auto const hi = turn("hi");
+    auto hello = turn("hello", &hi, TurnKind::kAnswer);
+    hello.client_id = "m1";
+    auto const more = turn("more", &hello);
+    follow(key(), {hi, hello, more, turn("yes", &more, TurnKind::kAnswer)});
+    auto const to = [&](std::string const& id) {
+        return said(ask([&](auto& all, auto const& context) { return all.path_to(context, key(), id); })->turns);
+    };
+    EXPECT_THAT(to("m1"), ElementsAre("hi", "hello"));
+    EXPECT_THAT(to("m2"), IsEmpty());
+}
+
 TEST_P(ConversationsTest, SummariesGoWithTheirTurns) {
     auto const hi = turn("hi");
     auto const hello = turn("hello", &hi, TurnKind::kAnswer);
