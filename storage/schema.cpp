@@ -11,7 +11,8 @@ namespace {
 //    have its key. A turn's id is a digest of its parent's id and its content (memory/); head is the turn that came
 //    last. Both are 32 zeros where there is none. resent: 1 once the client has been seen to send its history again.
 //    asked_ms: when a turn was asked for the last time, apart from retries; 0 for what was not asked.
-//    client_id: what the client calls the message, if it tells. summaries: of all that was said up to and with a turn; tokens is what a model would need for the original.
+//    client_id: what the client calls the message, if it tells. summaries: of all that was said up to and with a turn;
+//    tokens is what a model would need for the original.
 constexpr std::string_view kConversations = R"sql(
 CREATE TABLE conversations (
     tenant TEXT NOT NULL, principal TEXT NOT NULL, session TEXT NOT NULL,
