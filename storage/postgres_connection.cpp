@@ -190,6 +190,10 @@ core::Result<PostgresConnection> PostgresConnection::connect(PostgresOptions con
     if (PQstatus(raw) != CONNECTION_OK) return unavailable(trimmed(PQerrorMessage(raw)));
     PQsetNoticeProcessor(raw, [](void*, char const*) {}, nullptr); // else to standard error
     if (auto const current = bring_up_to_date(raw); !current) return current.error();
+    auto const process = ask(raw, "SELECT pg_backend_pid()");
+    if (!process) return process.error();
+    made.keeps_names_ =
+        *process == std::to_string(PQbackendPID(raw)); // else something stands between, as PgBouncer does
     if (PQsetnonblocking(raw, 1) != 0 || PQenterPipelineMode(raw) != 1)
         return unavailable(trimmed(PQerrorMessage(raw)));
     return made;
@@ -199,8 +203,7 @@ int PostgresConnection::descriptor() const noexcept {
     return PQsocket(connection_.get());
 }
 
-// The name under which the server keeps the statement, told now if it is new. The name is a digest of the text, so that
-// whoever else uses the server's connection cannot mean another text by it.
+// The name under which the server keeps the statement, told now if it is new.
 std::string const* PostgresConnection::prepared(Statement const& statement, std::vector<Oid> const& types) {
     auto text = statement.sql;
     for (auto const type : types)
@@ -220,7 +223,7 @@ std::string const* PostgresConnection::prepared(Statement const& statement, std:
     return &known->second;
 }
 
-bool PostgresConnection::send(Statement const& statement, bool may_prepare) {
+bool PostgresConnection::send(Statement const& statement) {
     std::vector<char const*> values;
     std::vector<int> lengths;
     std::vector<int> formats;
@@ -249,7 +252,7 @@ bool PostgresConnection::send(Statement const& statement, bool may_prepare) {
         formats.push_back(std::holds_alternative<Blob>(value) ? 1 : 0);
     }
     constexpr auto kBinary = 1;
-    auto const* const name = may_prepare && keeps_names_ ? prepared(statement, types) : nullptr;
+    auto const* const name = keeps_names_ ? prepared(statement, types) : nullptr;
     sent_.emplace_back();
     if (name != nullptr) {
         return PQsendQueryPrepared(connection_.get(), name->c_str(), static_cast<int>(values.size()), values.data(),

@@ -33,9 +33,9 @@ public:
     int descriptor() const noexcept;
 
     /// Puts a statement, or the end of a transaction, into the pipeline. false = the connection is of no use any more.
-    /// `may_prepare`: a statement that comes again may be kept by the server under a name, which spares planning it.
-    /// Not everything between us and the server keeps names (PgBouncer before 1.21): see Answer::has_lost_names.
-    bool send(Statement const& statement, bool may_prepare);
+    /// A statement that comes again is kept by the server under a name, which spares planning it, unless something
+    /// stands between us and the server, which may lose names (PgBouncer before 1.21).
+    bool send(Statement const& statement);
     bool send_end();
 
     enum class Flushed : std::uint8_t { kAll, kMore, kLost };
@@ -69,7 +69,7 @@ private:
     std::unique_ptr<pg_conn, Finish> connection_;
     // Texts with their types: names of those that are prepared; empty for what was sent once, as it is.
     std::map<std::string, std::string, std::less<>> names_;
-    bool keeps_names_ = true;      // until it has lost one
+    bool keeps_names_ = false;     // the server itself is at the other end, and has lost none
     std::deque<std::string> sent_; // what each result will be of: the text that is prepared, empty for a statement
 };
 

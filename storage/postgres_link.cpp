@@ -91,13 +91,9 @@ core::Awaitable<void> PostgresLink::live() {
 }
 
 core::Awaitable<core::Result<PostgresConnection>> PostgresLink::connect() {
-    struct Attempt {
-        explicit Attempt(core::Executor executor) : done(executor) {}
-        net::Signal done;
-        std::optional<core::Result<PostgresConnection>> result;
-    };
-    auto const attempt = std::make_shared<Attempt>(loop_.executor());
-    auto work = [attempt, options = options_, guard = boost::asio::make_work_guard(loop_.context())]() mutable {
+    attempt_ = std::make_shared<Attempt>(loop_.executor());
+    auto work = [attempt = attempt_, options = options_,
+                 guard = boost::asio::make_work_guard(loop_.context())]() mutable {
         auto result = PostgresConnection::connect(options);
         auto deliver = [attempt, result = std::move(result)]() mutable {
             attempt->result = std::move(result);
@@ -106,8 +102,12 @@ core::Awaitable<core::Result<PostgresConnection>> PostgresLink::connect() {
         boost::asio::post(guard.get_executor(), std::move(deliver));
     };
     boost::asio::post(pool_, std::move(work));
-    co_await attempt->done.wait();
-    co_return std::move(*attempt->result);
+    // Not owned from here: it holds what waits for it, and would never go if the loop ended before.
+    auto& attempt = *attempt_;
+    co_await attempt.done.wait();
+    auto connected = std::move(*attempt.result);
+    attempt_.reset();
+    co_return connected;
 }
 
 core::Awaitable<void> PostgresLink::serve() {
@@ -231,7 +231,7 @@ PostgresLink::Group PostgresLink::next_group() {
 bool PostgresLink::send(Group const& group) {
     for (auto const& request : group.requests)
         for (auto const& statement : request.batch)
-            if (!connection_->send(statement, health_.may_prepare())) return false;
+            if (!connection_->send(statement)) return false;
     return connection_->send_end();
 }
 
@@ -259,7 +259,6 @@ void PostgresLink::take_answers() {
         } else if (answer->fault && !group.fault) {
             group.fault = std::move(answer->fault);
             group.is_worth_repeating = answer->is_conflict || answer->has_lost_names;
-            if (answer->has_lost_names) health_.note_lost_names();
         }
     }
     watch();
@@ -278,6 +277,8 @@ void PostgresLink::finish(Group group) {
     }
     // One of several was at fault, and all were rolled back: each again by itself. Conflicts are tried again.
     auto const together = requests.size() > 1;
+    if (together || group.is_worth_repeating)
+        loop_.log().debug("store_batch_repeated").add("store", "postgres").add("reason", group.fault->detail);
     for (auto it = requests.rbegin(); it != requests.rend(); ++it) {
         auto const again = together || (group.is_worth_repeating && it->tries + 1 < kTriesMax);
         if (!again) {

@@ -4,7 +4,6 @@
 
 #include <boost/asio/thread_pool.hpp>
 
-#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -25,14 +24,7 @@ public:
     void report(std::string reason);
     std::string reason() const; // empty = the last attempt to connect went well
 
-    /// Whether statements may be kept by the server; not any more when it has lost some several times.
-    bool may_prepare() const noexcept { return lost_names_.load(std::memory_order_relaxed) < kLostNamesMax; }
-    void note_lost_names() noexcept { lost_names_.fetch_add(1, std::memory_order_relaxed); }
-
 private:
-    static constexpr int kLostNamesMax = 3;
-
-    std::atomic<int> lost_names_{0};
     mutable std::mutex mutex_; // guards reason_
     std::string reason_ = "not connected yet";
 };
@@ -68,6 +60,12 @@ private:
         bool is_worth_repeating = false;
         core::SteadyTime sent;
     };
+    /// To connect, on the pool.
+    struct Attempt {
+        explicit Attempt(core::Executor executor) : done(executor) {}
+        net::Signal done;
+        std::optional<core::Result<PostgresConnection>> result;
+    };
     struct Watch {
         PostgresLink* self;
         void operator()() const noexcept { self->watch(); }
@@ -93,6 +91,7 @@ private:
     PostgresHealth& health_;
     Use use_;
     State state_ = State::kIdle;
+    std::shared_ptr<Attempt> attempt_;
     std::optional<PostgresConnection> connection_;
     std::optional<net::DescriptorWait> descriptor_;
     std::deque<Request> queue_; // not sent

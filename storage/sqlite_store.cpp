@@ -53,8 +53,12 @@ public:
     core::Task<std::vector<Rows>> write(core::Context const& context, Batch batch) override {
         auto const waiting = std::make_shared<Waiting>(loop_);
         auto done = [waiting, guard = boost::asio::make_work_guard(loop_.context())](Outcome outcome) mutable {
-            auto deliver = [waiting, outcome = std::move(outcome)]() mutable { waiting->settle(std::move(outcome)); };
-            boost::asio::post(guard.get_executor(), std::move(deliver));
+            auto const executor = guard.get_executor();
+            // The guard goes with it: the loop may be gone before this function is.
+            auto deliver = [waiting, outcome = std::move(outcome), guard = std::move(guard)]() mutable {
+                waiting->settle(std::move(outcome));
+            };
+            boost::asio::post(executor, std::move(deliver));
         };
         writer_.add(std::move(batch), std::move(done));
         co_return co_await Waiting::wait(waiting, loop_, context);
