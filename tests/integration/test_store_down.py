@@ -93,6 +93,12 @@ def test_a_folder_that_cannot_be_written(start_gateway, tmp_path) -> None:
         start_gateway(config(demo_agent()))
 
 
+def test_a_schema_that_is_newer(start_gateway, postgres: Postgres) -> None:
+    postgres.sql("CREATE TABLE parley_schema (version BIGINT PRIMARY KEY); INSERT INTO parley_schema VALUES (99)")
+    with pytest.raises(StartFailed, match="its schema has version 99, and this program knows"):
+        start_gateway(config(demo_agent()), env={"DATABASE_URL": postgres.dsn})
+
+
 @pytest.mark.parametrize("mode", ["verify-full", "require", "disable"])
 def test_tls_as_the_dsn_says(start_gateway, authority, tmp_path, mode: str) -> None:
     """A server that takes TLS only, but for `disable`, which it refuses."""
