@@ -36,7 +36,13 @@ core::Result<> migrate(SqliteConnection& connection) {
 class SqliteDatabase final : public Database {
 public:
     SqliteDatabase(net::Loop& loop, SqliteWriter& writer, std::string const& path)
-        : loop_(loop), writer_(writer), path_(path) {}
+        : loop_(loop), writer_(writer), path_(path) {
+        // Now, and with a read, which opens the rest of its files: what a loop holds open does not grow later on.
+        auto opened = SqliteConnection::open(path_, SqliteConnection::Mode::kRead);
+        if (!opened) return; // read() tries again and says why
+        reader_ = std::move(*opened);
+        (void)reader_->run({"SELECT count(*) FROM sqlite_schema"});
+    }
 
     core::Task<std::vector<Rows>> read(core::Context const& context, Batch batch) override {
         if (context.cancellation.cancelled())
