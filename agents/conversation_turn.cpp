@@ -16,7 +16,6 @@ using memory::StoredTurn;
 using memory::TurnKind;
 
 constexpr std::int64_t kRetriedWithinMs = 10 * 60 * 1000; // the SDKs' longest default wait for an answer
-constexpr std::int64_t kBytesPerToken = 4;
 
 bool is_system(chat::Message const& message) {
     return message.role == Role::kSystem || message.role == Role::kDeveloper;

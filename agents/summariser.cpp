@@ -24,7 +24,6 @@ using memory::Summary;
 using memory::TurnKind;
 
 constexpr std::chrono::seconds kTimeMax{120};
-constexpr std::int64_t kBytesPerToken = 4;            // of a provider that does not count
 constexpr std::size_t kSummaryBytesMax = 64U * 1024U; // a model that does not stop is cut
 constexpr std::string_view kInstruction =
     "Summarise the conversation below, so that it can be continued without the original. At most 300 words, in the "
@@ -123,10 +122,6 @@ Summariser::Summariser(providers::Session& session, memory::ConversationStore& s
 
 Summariser::~Summariser() {
     state_->cancellation.cancel();
-}
-
-std::size_t Summariser::running() const noexcept {
-    return state_->under_way.size();
 }
 
 void Summariser::consider(std::shared_ptr<Catalogue const> catalogue, Agent const& agent, ContextUse use) {

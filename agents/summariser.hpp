@@ -17,6 +17,8 @@
 
 namespace parley::agents {
 
+inline constexpr std::int64_t kBytesPerToken = 4; // where no provider has counted
+
 /// How full a model's context was when it answered.
 struct ContextUse {
     memory::ConversationKey key;
@@ -44,9 +46,6 @@ public:
 
     /// Begins to write a summary if the context was fuller than the agent wants it. One at a time for a conversation.
     void consider(std::shared_ptr<Catalogue const> catalogue, Agent const& agent, ContextUse use);
-
-    /// How many are being written.
-    std::size_t running() const noexcept;
 
 private:
     struct State;
