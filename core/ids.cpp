@@ -10,14 +10,15 @@ IdGenerator::IdGenerator() {
 
 std::string IdGenerator::make(std::string_view prefix) {
     static constexpr char kDigits[] = "0123456789abcdef";
-    std::string id;
-    id.reserve(prefix.size() + 32);
-    id.append(prefix);
+    char digits[32];
     for (int word = 0; word < 2; ++word) {
         auto bits = random_();
         for (int digit = 0; digit < 16; ++digit, bits >>= 4)
-            id.push_back(kDigits[bits & 15]);
+            digits[word * 16 + digit] = kDigits[bits & 15];
     }
+    std::string id;
+    id.reserve(prefix.size() + sizeof digits);
+    id.append(prefix).append(digits, sizeof digits);
     return id;
 }
 

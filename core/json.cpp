@@ -91,11 +91,29 @@ void append_escaped(std::string& out, std::string_view utf8) {
     auto const* const end = at + utf8.size();
     while (true) {
         auto const* const special = next_special(at, end);
-        out.append(at, special);
+        out.append(at, static_cast<std::size_t>(special - at));
         if (special == end) return;
         append_escape(out, *special);
         at = special + 1;
     }
+}
+
+// True for a short text that is its own string body: ASCII with nothing to escape, as names, ids and numbers are.
+bool is_short_and_plain(std::string_view text) noexcept {
+    constexpr std::size_t kShort = 64; // beyond it the vector code of the long way wins
+    if (text.size() > kShort) return false;
+    auto const* at = text.data();
+    auto const* const end = at + text.size();
+    if constexpr (std::endian::native == std::endian::little) {
+        for (; end - at >= 8; at += 8) {
+            std::uint64_t word = 0;
+            std::memcpy(&word, at, 8);
+            if ((word & 0x8080808080808080) != 0 || first_in_word(word) < 8) return false;
+        }
+    }
+    while (at != end && static_cast<unsigned char>(*at) < 0x80 && !needs_escape(*at))
+        ++at;
+    return at == end;
 }
 
 struct Sequence {
@@ -217,7 +235,9 @@ Escape read_escape(std::string_view text) noexcept {
 }
 
 void append_json_body(std::string& out, std::string_view text) {
-    if (is_valid_utf8(text)) {
+    if (is_short_and_plain(text)) {
+        out += text;
+    } else if (is_valid_utf8(text)) {
         append_escaped(out, text);
     } else {
         append_escaped(out, repair_utf8(text));
@@ -249,6 +269,7 @@ std::string json_body_to_text(std::string_view body) {
 }
 
 std::string_view repair_json_body(std::string_view body, std::string& storage) {
+    if (is_short_and_plain(body)) return body;
     bool const utf8 = is_valid_utf8(body);
     if (utf8 && first_fault(body) == body.size()) return body;
 

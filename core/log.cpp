@@ -1,15 +1,14 @@
 #include "core/log.hpp"
 
-#include <fmt/format.h>
-
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <ctime>
-#include <iterator>
 
 #include <poll.h>
 #include <unistd.h>
 
+#include "core/append.hpp"
 #include "core/json.hpp"
 
 namespace parley::core {
@@ -39,23 +38,6 @@ std::size_t whole_lines(std::string_view text) noexcept {
     return first == std::string_view::npos ? text.size() : first + 1;
 }
 
-void append_time(std::string& out, bool date) {
-    auto const now = std::chrono::system_clock::now();
-    auto const seconds = std::chrono::system_clock::to_time_t(now);
-    auto const ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
-    std::tm utc{};
-    gmtime_r(&seconds, &utc);
-    if (date) {
-        fmt::format_to(std::back_inserter(out), "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", utc.tm_year + 1900,
-                       utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, ms);
-    } else {
-        std::tm local{};
-        localtime_r(&seconds, &local);
-        fmt::format_to(std::back_inserter(out), "{:02}:{:02}:{:02}.{:03}", local.tm_hour, local.tm_min, local.tm_sec,
-                       ms);
-    }
-}
-
 bool needs_quotes(std::string_view value) {
     if (value.empty()) return true;
     for (unsigned char const c : value) {
@@ -74,13 +56,10 @@ Log::Line::Line(Log& log, LogLevel level, std::string_view event, bool always)
     auto const& look = kLevels[static_cast<std::size_t>(level)];
     if (log_.options_.format == LogFormat::kJson) {
         out += R"({"time":")";
-        append_time(out, true);
-        out += R"(","level":")";
-        out += look.name;
-        out += R"(","event":)";
-        append_json_string(out, event);
+        log_.append_time();
+        append(out, R"(","level":")", look.name, R"(","event":")", event, '"');
     } else {
-        append_time(out, false);
+        log_.append_time();
         out += ' ';
         if (log_.options_.colour) out += look.colour;
         out += look.text;
@@ -93,13 +72,9 @@ Log::Line::Line(Log& log, LogLevel level, std::string_view event, bool always)
 void Log::Line::key(std::string_view name) {
     auto& out = log_.buffer_;
     if (log_.options_.format == LogFormat::kJson) {
-        out += ',';
-        append_json_string(out, name);
-        out += ':';
+        append(out, ",\"", name, "\":");
     } else {
-        out += ' ';
-        out += name;
-        out += '=';
+        append(out, ' ', name, '=');
     }
 }
 
@@ -117,14 +92,16 @@ Log::Line& Log::Line::add(std::string_view name, std::string_view value) {
 Log::Line& Log::Line::add(std::string_view name, std::int64_t value) {
     if (!enabled_) return *this;
     key(name);
-    fmt::format_to(std::back_inserter(log_.buffer_), "{}", value);
+    append_number(log_.buffer_, value);
     return *this;
 }
 
 Log::Line& Log::Line::add_ms(std::string_view name, double value) {
     if (!enabled_) return *this;
     key(name);
-    fmt::format_to(std::back_inserter(log_.buffer_), "{:.1f}", value);
+    auto const tenths = std::llround(std::fabs(value) * 10);
+    if (value < 0 && tenths != 0) log_.buffer_ += '-';
+    append(log_.buffer_, tenths / 10, '.', tenths % 10);
     return *this;
 }
 
@@ -138,6 +115,29 @@ Log::Line::~Line() {
         ++log_.dropped_lines_;
     }
     if (!log_.options_.buffered) log_.flush();
+}
+
+// The time up to its seconds is built once a second: UTC with its date in JSON, the local time of day in text.
+void Log::append_time() {
+    auto const now = std::chrono::system_clock::now();
+    auto const second = std::chrono::system_clock::to_time_t(now);
+    if (second != second_) {
+        bool const json = options_.format == LogFormat::kJson;
+        std::tm parts{};
+        if (json) {
+            gmtime_r(&second, &parts);
+        } else {
+            localtime_r(&second, &parts);
+        }
+        char text[40];
+        auto const size = std::strftime(text, sizeof text, json ? "%Y-%m-%dT%H:%M:%S." : "%H:%M:%S.", &parts);
+        second_text_.assign(text, size);
+        second_ = second;
+    }
+    auto const since_epoch = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
+    buffer_ += second_text_;
+    append_padded(buffer_, static_cast<unsigned>(since_epoch.count() % 1000), 3);
+    if (options_.format == LogFormat::kJson) buffer_ += 'Z';
 }
 
 void Log::flush() noexcept {

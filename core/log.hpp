@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ctime>
 #include <string>
 #include <string_view>
 
@@ -30,7 +31,8 @@ public:
 
     bool enabled(LogLevel level) const noexcept { return level >= options_.level; }
 
-    /// Builds one line; written when it dies. Values are escaped. Message text of users does not belong here.
+    /// Builds one line; written when it dies. Values are escaped; the event and the names are literals that need no
+    /// escape. Message text of users does not belong here.
     class Line {
     public:
         Line(Log& log, LogLevel level, std::string_view event, bool always = false);
@@ -62,7 +64,11 @@ public:
     std::uint64_t dropped_lines() const noexcept { return dropped_lines_; }
 
 private:
+    void append_time();
+
     LogOptions options_;
+    std::time_t second_ = -1; // what second_text_ says
+    std::string second_text_;
     std::string buffer_;
     std::size_t line_start_ = 0;
     std::uint64_t dropped_lines_ = 0;

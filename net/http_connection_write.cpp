@@ -1,11 +1,11 @@
 // What goes out on a client connection: heads, bodies, chunks; at once where the socket takes it.
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <charconv>
+#include <cstddef>
 #include <ctime>
-#include <iterator>
 #include <utility>
 
+#include "core/append.hpp"
 #include "net/http_connection.hpp"
 
 namespace parley::net {
@@ -29,9 +29,11 @@ std::string_view http_date() {
 
 void append_field(std::string& out, std::string_view name, std::string_view value) {
     out.append(name).append(": ");
-    for (auto const c : value) {
-        if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) out.push_back(c); // no CR, no LF, ever
-    }
+    auto const is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+    auto const at = out.size();
+    out.append(value);
+    if (std::any_of(value.begin(), value.end(), is_control)) // no CR, no LF, ever
+        out.erase(std::remove_if(out.begin() + static_cast<std::ptrdiff_t>(at), out.end(), is_control), out.end());
     out.append("\r\n");
 }
 
@@ -74,8 +76,9 @@ void Connection::send_piece(std::string_view bytes) {
     if (http_1_0_) return send(bytes, {});
     std::string frame;
     frame.reserve(bytes.size() + 16);
-    fmt::format_to(std::back_inserter(frame), "{:x}\r\n", bytes.size());
-    frame.append(bytes).append("\r\n");
+    char size[16];
+    auto const end = std::to_chars(size, size + sizeof size, bytes.size(), 16).ptr;
+    frame.append(size, static_cast<std::size_t>(end - size)).append("\r\n").append(bytes).append("\r\n");
     send(frame, {});
 }
 
@@ -93,14 +96,14 @@ void Connection::finish() {
 }
 
 void Connection::append_head(std::string& out, Response const& response, std::optional<std::size_t> length) {
-    fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\ndate: {}\r\n", response.status,
-                   status_text(response.status), http_date());
+    core::append(out, "HTTP/1.1 ", response.status, ' ', status_text(response.status), "\r\ndate: ", http_date(),
+                 "\r\n");
     if (!response.content_type.empty() && response.status != 204)
         append_field(out, "content-type", response.content_type);
     for (auto const& [name, value] : response.headers)
         append_field(out, name, value);
     if (length) {
-        fmt::format_to(std::back_inserter(out), "content-length: {}\r\n", *length);
+        core::append(out, "content-length: ", *length, "\r\n");
     } else if (answer_ == Answer::kStream && !http_1_0_) {
         out += "transfer-encoding: chunked\r\n";
     }

@@ -112,6 +112,7 @@ void note_framing(Field const& field, Framing& framing) noexcept {
 // Reads field lines up to the empty line. `pos` starts behind the start line and ends behind the head.
 HeadResult read_fields(std::string_view bytes, std::size_t& pos, HeadLimits const& limits, std::vector<Field>& fields,
                        Framing& framing) {
+    fields.reserve(16); // what clients usually send, in one allocation
     for (;;) {
         auto const rest = bytes.substr(pos);
         bool clean = false;

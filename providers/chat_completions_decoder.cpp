@@ -384,7 +384,7 @@ private:
 } // namespace
 
 std::unique_ptr<Decoder> make_chat_decoder() {
-    return std::make_unique<ChatDecoder>();
+    return std::make_unique_for_overwrite<ChatDecoder>(); // make_unique would clear first_memory_
 }
 
 } // namespace parley::providers

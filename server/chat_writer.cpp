@@ -11,6 +11,7 @@
 #include <utility>
 #include <variant>
 
+#include "core/append.hpp"
 #include "core/json.hpp"
 #include "server/api_error.hpp"
 #include "server/chat_writer_parts.hpp"
@@ -93,7 +94,7 @@ std::size_t ChatStreamWriter::piece_bytes_max() const noexcept {
 
 void ChatStreamWriter::begin_chunk(int choice, std::string& out) const {
     out += chunk_head_;
-    fmt::format_to(std::back_inserter(out), "{}", choice);
+    core::append_number(out, choice);
     out += R"(,"delta":{)";
 }
 
@@ -161,7 +162,7 @@ void ChatStreamWriter::on(chat::ToolCallDelta const& delta, std::string& out) {
     auto const room = piece_bytes_max();
     in_pieces(delta.arguments, names < room / 2 ? room - names : room / 2, [&](std::string_view piece) {
         begin_chunk(delta.choice, out);
-        fmt::format_to(std::back_inserter(out), R"("tool_calls":[{{"index":{})", delta.index);
+        core::append(out, R"("tool_calls":[{"index":)", delta.index);
         if (std::exchange(first, false)) {
             append(out, R"(,"id":")", delta.id, R"(","type":"function","function":{"name":")", delta.name,
                    R"(","arguments":")");

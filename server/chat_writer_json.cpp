@@ -11,6 +11,7 @@
 #include <utility>
 #include <variant>
 
+#include "core/append.hpp"
 #include "core/json.hpp"
 #include "server/chat_writer.hpp"
 #include "server/chat_writer_parts.hpp"
@@ -53,7 +54,7 @@ void append_quoted(std::string& out, std::string_view name, std::string_view bod
 void append_reply_head(std::string& out, ChatReplyHead const& head, std::string_view object) {
     out += R"({"id":)";
     core::append_json_string(out, head.id);
-    fmt::format_to(std::back_inserter(out), R"(,"object":"{}","created":{},"model":)", object, head.created);
+    core::append(out, R"(,"object":")", object, R"(","created":)", head.created, R"(,"model":)");
     core::append_json_string(out, head.model);
 }
 
@@ -64,22 +65,20 @@ void append_model_fields(std::string& out, std::string_view system_fingerprint, 
 
 void append_usage(std::string& out, chat::UsageReport const& report) {
     auto const& usage = report.usage;
-    fmt::format_to(std::back_inserter(out),
-                   R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},)"
-                   R"("prompt_tokens_details":{{"cached_tokens":{},"cache_write_tokens":{}}},)"
-                   R"("completion_tokens_details":{{"reasoning_tokens":{}}})",
-                   usage.prompt_tokens, usage.completion_tokens, usage.total_tokens(), usage.cached_tokens,
-                   usage.cache_write_tokens, usage.reasoning_tokens);
+    core::append(out, R"({"prompt_tokens":)", usage.prompt_tokens, R"(,"completion_tokens":)", usage.completion_tokens,
+                 R"(,"total_tokens":)", usage.total_tokens());
+    core::append(out, R"(,"prompt_tokens_details":{"cached_tokens":)", usage.cached_tokens, R"(,"cache_write_tokens":)",
+                 usage.cache_write_tokens);
+    core::append(out, R"(},"completion_tokens_details":{"reasoning_tokens":)", usage.reasoning_tokens, '}');
     if (usage.cost_usd && std::isfinite(*usage.cost_usd)) {
         fmt::format_to(std::back_inserter(out), R"(,"cost":{})", *usage.cost_usd); // OpenRouter's name for it
     }
     if (auto const& agent = report.agent) {
-        fmt::format_to(
-            std::back_inserter(out),
-            R"(,"agent":{{"llm_calls":{},"tool_rounds":{},"tool_calls_requested":{},)"
-            R"("tool_calls_executed":{},"tool_calls_failed":{},"last_prompt_tokens":{},"stop_reason":"{}"}})",
-            agent->llm_calls, agent->tool_rounds, agent->tool_calls_requested, agent->tool_calls_executed,
-            agent->tool_calls_failed, agent->last_prompt_tokens, chat::stop_reason_name(agent->stop_reason));
+        core::append(out, R"(,"agent":{"llm_calls":)", agent->llm_calls, R"(,"tool_rounds":)", agent->tool_rounds);
+        core::append(out, R"(,"tool_calls_requested":)", agent->tool_calls_requested, R"(,"tool_calls_executed":)",
+                     agent->tool_calls_executed, R"(,"tool_calls_failed":)", agent->tool_calls_failed);
+        core::append(out, R"(,"last_prompt_tokens":)", agent->last_prompt_tokens, R"(,"stop_reason":")",
+                     chat::stop_reason_name(agent->stop_reason), R"("})");
     }
     out += '}';
 }
@@ -170,7 +169,7 @@ void ChatJsonWriter::on(chat::ModelReport const& report) {
 }
 
 void ChatJsonWriter::append_choice(std::string& out, Choice const& choice, std::size_t index) {
-    fmt::format_to(std::back_inserter(out), R"({{"index":{},"message":{{"role":"assistant")", index);
+    core::append(out, R"({"index":)", index, R"(,"message":{"role":"assistant")");
     bool const silent = choice.text.empty() && (!choice.tool_calls.empty() || !choice.refusal.empty());
     if (silent) {
         out += R"(,"content":null)";

@@ -1,8 +1,10 @@
 #include "core/log.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <array>
+#include <ctime>
 #include <string>
 
 #include <unistd.h>
@@ -34,6 +36,30 @@ TEST_F(LogTest, WritesOneJsonObjectALine) {
               std::string::npos)
         << line;
     EXPECT_TRUE(line.ends_with("}\n")) << line;
+}
+
+TEST_F(LogTest, SaysWhenInUtcToTheMillisecond) {
+    auto const hour = [] {
+        auto const now = std::time(nullptr);
+        std::array<char, 32> text{};
+        std::strftime(text.data(), text.size(), "%Y-%m-%dT%H", std::gmtime(&now));
+        return std::string(text.data());
+    };
+    Log log({LogLevel::kInfo, LogFormat::kJson, fds_[1], false, false});
+    auto const before = hour();
+    log.info("x");
+    auto const line = written();
+    EXPECT_THAT(line, ::testing::MatchesRegex(R"(.*"time":"2...-[01].-[0-3].T[012].:[0-5].:[0-6].\....Z","level".*)"));
+    EXPECT_TRUE(line.find(before) != line.npos || line.find(hour()) != line.npos) << line << " is not " << before;
+}
+
+TEST_F(LogTest, RoundsMillisecondsToOneDecimal) {
+    Log log({LogLevel::kInfo, LogFormat::kText, fds_[1], false, false});
+    log.info("x").add_ms("a", 0).add_ms("b", 0.04).add_ms("c", 0.96).add_ms("d", 9.95).add_ms("e", 123456.78);
+    log.info("y").add_ms("a", -0.04).add_ms("b", -1.26);
+    auto const text = written();
+    EXPECT_NE(text.find("x a=0.0 b=0.0 c=1.0 d=10.0 e=123456.8\n"), std::string::npos) << text;
+    EXPECT_NE(text.find("y a=0.0 b=-1.3\n"), std::string::npos) << text;
 }
 
 TEST_F(LogTest, QuotesTextThatWouldBreakALine) {
