@@ -23,6 +23,14 @@ std::string encode(std::string_view bytes, std::string_view alphabet, bool padde
     return out;
 }
 
+// The six bits of a character, -1 for none of the alphabet.
+constexpr int value_of(char c) noexcept {
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
 } // namespace
 
 std::string base64(std::string_view bytes) {
@@ -31,6 +39,25 @@ std::string base64(std::string_view bytes) {
 
 std::string base64url(std::string_view bytes) {
     return encode(bytes, kUrl, false);
+}
+
+std::optional<std::string> from_base64url(std::string_view text) {
+    std::string out;
+    out.reserve(text.size() * 3 / 4);
+    std::uint32_t bits = 0;
+    int count = 0; // of bits that are not given out yet
+    for (char const c : text) {
+        auto const value = value_of(c);
+        if (value < 0) return std::nullopt;
+        bits = (bits << 6 | static_cast<std::uint32_t>(value)) & 0xFFFF;
+        count += 6;
+        if (count < 8) continue;
+        count -= 8;
+        out.push_back(static_cast<char>(bits >> count & 0xFF));
+    }
+    auto const stray = bits & ((1U << count) - 1);
+    if (count == 6 || stray != 0) return std::nullopt;
+    return out;
 }
 
 } // namespace parley::core

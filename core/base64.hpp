@@ -2,6 +2,7 @@
 // Pure functions, callable from any loop.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -9,5 +10,8 @@ namespace parley::core {
 
 std::string base64(std::string_view bytes);
 std::string base64url(std::string_view bytes);
+
+/// The bytes of `text`, base64url without padding. nullopt for anything else, also for stray bits at the end.
+std::optional<std::string> from_base64url(std::string_view text);
 
 } // namespace parley::core

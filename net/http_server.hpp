@@ -49,6 +49,7 @@ struct Response {
 struct Ticket {
     std::size_t route = 0;
     std::string principal = {};
+    std::string user_id = {}; // of whom a front end asks for; empty = the principal asks for itself
     std::string request_id = {};
     std::size_t body_bytes_max = 0; // 0 = the server's own limit
 };

@@ -4,6 +4,7 @@
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/pem.h>
 
 #include <utility>
@@ -141,6 +142,34 @@ core::Result<std::string> SigningKey::sign(std::string_view header, std::string_
         signature = std::move(*raw);
     }
     return token + "." + core::base64url(signature);
+}
+
+core::Result<VerifiedToken> verify_hs256(std::string_view token, core::Secret const& secret) {
+    constexpr std::size_t kTokenBytesMax = 8 * 1024;
+    auto const no_token = [] {
+        return make_error(Errc::kInvalidValue, "It is not a signed token (header.claims.signature).");
+    };
+    auto const first = token.find('.');
+    auto const last = token.rfind('.');
+    if (token.size() > kTokenBytesMax || first == std::string_view::npos || first == last ||
+        token.find('.', first + 1) != last) {
+        return no_token();
+    }
+    auto const signed_part = token.substr(0, last);
+    unsigned char mac[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    auto const& key = secret.reveal();
+    auto const* const input = reinterpret_cast<unsigned char const*>(signed_part.data());
+    if (HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), input, signed_part.size(), mac, &size) == nullptr)
+        return make_error(Errc::kInternal, "libcrypto cannot compute HMAC-SHA256.");
+    auto const expected = core::base64url({reinterpret_cast<char const*>(mac), size});
+    auto const given = token.substr(last + 1);
+    if (given.size() != expected.size() || CRYPTO_memcmp(given.data(), expected.data(), given.size()) != 0)
+        return make_error(Errc::kInvalidValue, "Its signature does not fit the shared secret.");
+    auto header = core::from_base64url(token.substr(0, first));
+    auto claims = core::from_base64url(token.substr(first + 1, last - first - 1));
+    if (!header || !claims) return no_token();
+    return VerifiedToken{std::move(*header), std::move(*claims)};
 }
 
 } // namespace parley::net

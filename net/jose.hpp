@@ -1,5 +1,5 @@
-// Signed JSON Web Tokens (RFC 7515, 7518): keys and compact signatures, ES256 and RS256. libcrypto behind plain types.
-// Keys are immutable and cheap to copy; callable from any loop.
+// Signed JSON Web Tokens (RFC 7515, 7518): keys and compact signatures, ES256 and RS256; HS256 checked. libcrypto
+// behind plain types. Keys are immutable and cheap to copy; callable from any loop.
 #pragma once
 
 #include <memory>
@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/result.hpp"
+#include "core/secret.hpp"
 
 namespace parley::net {
 
@@ -35,5 +36,16 @@ private:
     explicit SigningKey(std::shared_ptr<State const> state) : state_(std::move(state)) {}
     std::shared_ptr<State const> state_;
 };
+
+/// The parts of a token whose signature holds. Their JSON is not read here: the header's "alg" is for the caller to
+/// check.
+struct VerifiedToken {
+    std::string header;
+    std::string claims;
+};
+
+/// Checks a compact token against HS256 (RFC 7518 §3.2), whatever its header says. Errors: kInvalidValue, in words that
+/// name neither the token nor the secret.
+core::Result<VerifiedToken> verify_hs256(std::string_view token, core::Secret const& secret);
 
 } // namespace parley::net

@@ -34,6 +34,15 @@ ApiKeys ApiKeys::from_list(std::string_view list) {
     return keys;
 }
 
+void ApiKeys::add(ApiKeys const& more) {
+    for (auto const& digest : more.digests_)
+        if (std::ranges::find(digests_, digest) == digests_.end()) digests_.push_back(digest);
+}
+
+bool ApiKeys::has_principal(std::string_view principal) const {
+    return std::ranges::any_of(digests_, [&](auto const& digest) { return principal_of(digest) == principal; });
+}
+
 std::optional<std::string> ApiKeys::principal(std::string_view key) const {
     if (key.empty() || key.size() > kKeyBytesMax) return std::nullopt;
     auto const digest = core::sha256(key);

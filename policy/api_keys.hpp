@@ -19,12 +19,18 @@ public:
     /// Keys separated by commas or white space, as in PARLEY_API_KEYS. Empty = none.
     static ApiKeys from_list(std::string_view list);
 
+    /// Takes in the keys of `more`.
+    void add(ApiKeys const& more);
+
     bool empty() const noexcept { return digests_.empty(); }
     std::size_t size() const noexcept { return digests_.size(); }
 
     /// The principal of a key ("key:" and the first 12 hex digits of its digest), or nothing for an unknown key.
     /// Takes the same time for every wrong key of one length.
     std::optional<std::string> principal(std::string_view key) const;
+
+    /// True for the principal of one of these keys.
+    bool has_principal(std::string_view principal) const;
 
 private:
     std::vector<core::Sha256> digests_;

@@ -58,6 +58,16 @@ std::size_t raise_descriptor_limit() {
     return static_cast<std::size_t>(limit.rlim_cur);
 }
 
+UserForwarding user_forwarding(Settings const& settings) {
+    UserForwarding forwarding;
+    forwarding.jwt_secret = settings.user_jwt_secret;
+    if (!settings.user_jwt_header.empty()) forwarding.jwt_header = settings.user_jwt_header;
+    if (!settings.user_headers.empty()) forwarding.user_headers = settings.user_headers;
+    forwarding.forwarder_keys = policy::ApiKeys::from_list(settings.forwarder_keys.reveal());
+    forwarding.trusts_everybody = !settings.wants_keys() && settings.loopback_only();
+    return forwarding;
+}
+
 } // namespace
 
 std::string_view version() noexcept {
@@ -75,6 +85,8 @@ public:
                     {.catalogue = [this](auto const& fresh) { use(fresh); },
                      .tls = [this](auto const& context) { use_tls(context); }}) {
         shared_.keys = policy::ApiKeys::from_list(settings_.api_keys.reveal());
+        shared_.forwarding = user_forwarding(settings_);
+        shared_.keys.add(shared_.forwarding.forwarder_keys);
         shared_.cors_origins = settings_.cors_origins;
         shared_.allow_anonymous_hosts = settings_.allow_anonymous;
         shared_.requests_max = settings_.requests_max;
@@ -309,7 +321,7 @@ App::~App() = default;
 
 core::Result<std::unique_ptr<App>> App::create(Settings settings, std::string dotenv_path) {
     auto const refuse = [](std::string text) { return core::make_error(core::Errc::kInvalidValue, std::move(text)); };
-    if (!settings.loopback_only() && settings.api_keys.empty() && !settings.allow_anonymous) {
+    if (!settings.loopback_only() && !settings.wants_keys() && !settings.allow_anonymous) {
         return refuse(fmt::format(
             "Refusing to listen on {} without API keys: anybody who can reach this machine could use your providers.\n"
             "Set PARLEY_API_KEYS (in .env, say), or listen on 127.0.0.1, or allow everybody with --allow-anonymous.\n",

@@ -13,7 +13,7 @@ core::Task<IdempotencyStore::Found> Gateway::claim_answer(net::RequestHead const
     auto const key = idempotency_key(head);
     if (!key) co_return key.error();
     core::Context const context{exchange.cancellation(), core::SteadyTime::max(), state.request_id};
-    IdempotencyKey whose{state.principal, std::string(all_routes()[state.route].path), std::string(*key)};
+    IdempotencyKey whose{owner_of(state), std::string(all_routes()[state.route].path), std::string(*key)};
     auto const fingerprint = request_fingerprint(request, head);
     auto found = co_await shared_.idempotency->claim(context, std::move(whose), fingerprint);
     if (!found) co_return found.error();

@@ -75,14 +75,12 @@ bool tells_all(agents::ConversationAsk const& ask, agents::Agent const& agent, C
     return ask.resends || has_answers || agent.config.history == agents::HistoryMode::kClient;
 }
 
-// Who is behind the calls of tools; nobody when there are none. A user is believed only where there are no keys, so
-// that nobody but this machine can ask: a key's holder is its principal, whatever a header says.
-mcp::Caller tool_caller(agents::Agent const& agent, net::RequestHead const& head, RequestState const& state,
-                        bool anonymous) {
+// Who is behind the calls of tools; nobody when there are none.
+mcp::Caller tool_caller(agents::Agent const& agent, net::RequestHead const& head, RequestState const& state) {
     mcp::Caller caller;
     if (agent.tools->empty()) return caller;
     caller.principal = state.principal;
-    if (anonymous) caller.user_id = head.get("x-user-id");
+    caller.user_id = state.user_id;
     caller.session_id = head.get("x-session-id");
     caller.agent_id = agent.config.agent_id;
     caller.request_id = state.request_id;
@@ -147,9 +145,9 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     }
     core::Context const context{exchange.cancellation(), run_deadline(agent->config, request.head, request.started),
                                 state.request_id};
-    auto caller = tool_caller(*agent, request.head, state, shared_.keys.empty());
+    auto caller = tool_caller(*agent, request.head, state);
     if (*ask) {
-        (*ask)->key.principal = principal_of(request.head, state);
+        (*ask)->key.principal = owner_of(state);
         state.conversation = (*ask)->key.session;
         co_return co_await chat_remembered(catalogue, *agent, turn, context, std::move(caller), std::move(**ask), reply,
                                            exchange, state);
@@ -157,10 +155,8 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     co_await run_chat(*agent, turn, context, std::move(caller), nullptr, reply, exchange, state);
 }
 
-// Without keys only this machine can ask, and may say for whom.
-std::string Gateway::principal_of(net::RequestHead const& head, RequestState const& state) const {
-    auto const user = shared_.keys.empty() ? head.get("x-user-id") : std::string_view{};
-    return user.empty() ? state.principal : std::string(user);
+std::string Gateway::owner_of(RequestState const& state) {
+    return state.user_id.empty() ? state.principal : user_principal(state.user_id);
 }
 
 core::Awaitable<void> Gateway::chat_remembered(std::shared_ptr<agents::Catalogue const> catalogue,

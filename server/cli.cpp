@@ -68,13 +68,13 @@ void greet(App const& app, Settings const& settings) {
                               : fmt::format("{}{} is not reachable{}: {}", c.yellow, store.name, c.off, store.reason));
     fmt::print(
         stderr, "  {:<7} {}\n", "keys",
-        settings.api_keys.empty() ? "none: whoever reaches this address may use it" : "required (PARLEY_API_KEYS)");
+        settings.wants_keys() ? "required (PARLEY_API_KEYS)" : "none: whoever reaches this address may use it");
     fmt::print(stderr, "  {:<7} {}/docs\n", "docs", url);
     auto const& agents = catalogue.agents();
     auto const usable =
         std::find_if(agents.begin(), agents.end(), [](auto const& agent) { return agent.unavailable.empty(); });
     if (usable != agents.end()) {
-        auto const key = settings.api_keys.empty() ? "" : " -H \"authorization: Bearer $KEY\"";
+        auto const key = settings.wants_keys() ? " -H \"authorization: Bearer $KEY\"" : "";
         fmt::print(stderr, "\n{}Try it:{}\n  curl -N {}/v1/chat/completions -H 'content-type: application/json'{} \\\n",
                    c.dim, c.off, url, key);
         fmt::print(

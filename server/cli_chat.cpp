@@ -254,7 +254,7 @@ public:
         settings.tls_certificate.clear();
         settings.tls_key.clear();
         if (!flags.debug) settings.log.level = core::LogLevel::kError;
-        auto const& keys = settings.api_keys.reveal();
+        auto const& keys = (settings.api_keys.empty() ? settings.forwarder_keys : settings.api_keys).reveal();
         *key = keys.substr(0, keys.find_first_of(", "));
         auto app = App::create(std::move(settings), ".env");
         if (!app) return app.error();

@@ -100,11 +100,11 @@ core::Awaitable<void> Gateway::conversation_page(net::Request request, Match mat
     auto second = net::decode_segment(match.second);
     if (!first || !second)
         co_return fail(exchange, state, core::make_error(Errc::kUnknownUrl, "This URL has a broken escape."));
-    auto principal = principal_of(request.head, state);
-    if (auto const user = net::form_value(request.head.query, "user_id"); shared_.keys.empty() && user && *user)
-        principal = **user; // the original names the user so
+    auto owner = owner_of(state);
+    auto const user = net::form_value(request.head.query, "user_id"); // the original names the user so
+    if (user && *user && shared_.forwarding.trusts_everybody) owner = user_principal(**user);
     auto response = co_await conversation_answer(context, request, match.route->id, std::move(*first),
-                                                 std::move(*second), std::move(principal));
+                                                 std::move(*second), std::move(owner));
     if (!response) co_return fail(exchange, state, told_error(response.error(), exchange));
     answer(exchange, state, std::move(*response));
 }

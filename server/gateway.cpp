@@ -135,6 +135,9 @@ std::optional<net::Response> Gateway::admit(net::RequestHead const& head, net::T
         match.route->id == RouteId::kHealth && head.query.find("detailed=true") != std::string_view::npos;
     if (match.route->access == Access::kKey || detailed) {
         if (auto const error = check_key(head, ticket)) return refused(*error);
+        auto user = forwarded_user(head, ticket.principal, shared_.forwarding, std::chrono::system_clock::now());
+        if (!user) return refused(user.error());
+        if (*user) ticket.user_id = std::move(**user);
     }
     if (match.route->method == "POST" && !is_json(head.get("content-type"))) {
         return refused(
@@ -229,6 +232,7 @@ core::Awaitable<void> Gateway::handle(net::Request request, net::Exchange& excha
     RequestState state;
     state.request_id = request.ticket.request_id;
     state.principal = request.ticket.principal;
+    state.user_id = request.ticket.user_id;
     state.started = request.started;
     state.method = request.head.method;
     state.path = request.head.path;
@@ -389,6 +393,7 @@ void Gateway::log(RequestState const& state, bool client_gone) {
         line.add("detail", state.error_detail);
     if (client_gone) line.add("client", "gone");
     if (!state.principal.empty()) line.add("principal", state.principal);
+    if (!state.user_id.empty()) line.add("user", state.user_id);
     if (!state.peer.empty()) line.add("peer", state.peer);
 }
 

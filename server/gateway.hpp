@@ -24,6 +24,7 @@
 #include "server/chat_request.hpp"
 #include "server/chat_writer.hpp"
 #include "server/conversation_identity.hpp"
+#include "server/forwarded_user.hpp"
 #include "server/gateway_metrics.hpp"
 #include "server/idempotency.hpp"
 #include "server/request_state.hpp"
@@ -76,6 +77,7 @@ struct GatewayShared {
     std::function<std::vector<McpServerHealth>()> mcp_health;         // any thread; may be empty: nothing runs
     std::unique_ptr<IdempotencyStore> idempotency;                    // null: Idempotency-Key is not looked at
     std::vector<std::string> session_headers = default_session_headers();
+    UserForwarding forwarding;
 };
 
 /// How one chat request is to be answered.
@@ -110,7 +112,7 @@ private:
                                           net::Exchange& exchange, RequestState& state);
 
     /// Whose conversations a request is about.
-    std::string principal_of(net::RequestHead const& head, RequestState const& state) const;
+    static std::string owner_of(RequestState const& state);
     core::Awaitable<void> stream_run(agents::Run& run, ChatReply& reply, net::Exchange& exchange, RequestState& state);
     core::Awaitable<void> collect_run(agents::Run& run, ChatReply& reply, net::Exchange& exchange, RequestState& state);
     void begin_stream(net::Exchange& exchange, RequestState& state);

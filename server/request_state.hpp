@@ -20,7 +20,8 @@ struct RequestState {
     std::string method;
     std::string path;
     std::string peer;
-    std::string principal;
+    std::string principal; // of the key
+    std::string user_id;   // whom the request is for, where a front end asks; empty = the key's own
     std::string agent;
     std::string conversation; // its session, of a request that is remembered
     std::string answered_by;

@@ -134,11 +134,34 @@ std::string database_dsn(Reader& reader, std::vector<std::string>& faults) {
     return dsn;
 }
 
+std::string lower_case(std::string text) {
+    std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+}
+
+std::vector<std::string> header_names(Reader const& reader, std::string_view variable) {
+    auto names = split_list(reader.text(variable).value_or(""));
+    for (auto& name : names)
+        name = lower_case(std::move(name));
+    return names;
+}
+
+void read_users(Reader& reader, Settings& settings, std::vector<std::string>& faults) {
+    constexpr std::size_t kSecretBytesMin = 16;
+    settings.user_jwt_secret = core::Secret(reader.text("PARLEY_OPENWEBUI_JWT_SECRET").value_or(""));
+    auto const size = settings.user_jwt_secret.reveal().size();
+    if (size != 0 && size < kSecretBytesMin) {
+        faults.push_back("PARLEY_OPENWEBUI_JWT_SECRET: must have " + std::to_string(kSecretBytesMin) +
+                         " characters at least; whoever guesses it can be any user");
+    }
+    settings.forwarder_keys = core::Secret(reader.text("PARLEY_FORWARDER_KEYS").value_or(""));
+    settings.user_jwt_header = lower_case(reader.text("PARLEY_USER_JWT_HEADER").value_or(""));
+    settings.user_headers = header_names(reader, "PARLEY_USER_HEADERS");
+}
+
 void read_memory(Reader& reader, Settings& settings, std::vector<std::string>& faults) {
     settings.database_dsn = core::Secret(database_dsn(reader, faults));
-    settings.session_headers = split_list(reader.text("PARLEY_SESSION_HEADERS").value_or(""));
-    for (auto& name : settings.session_headers)
-        std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    settings.session_headers = header_names(reader, "PARLEY_SESSION_HEADERS");
     std::uint64_t hours = 1;
     reader.number("MEMORY_CLEANUP_INTERVAL_HOURS", hours, 1, 8'760);
     settings.cleanup_interval = std::chrono::hours(hours);
@@ -213,6 +236,7 @@ SettingsResult make_settings(Flags const& flags, Environment const& environment)
     if (settings.tls_certificate.empty() != settings.tls_key.empty()) {
         result.faults.emplace_back("PARLEY_TLS_CERT and PARLEY_TLS_KEY: set both, or neither");
     }
+    read_users(reader, settings, result.faults);
     read_memory(reader, settings, result.faults);
     read_log(flags, reader, settings, result.faults);
     read_limits(reader, settings);

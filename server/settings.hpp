@@ -57,6 +57,10 @@ struct Settings {
     std::string tls_certificate = {};
     std::string tls_key = {};
     core::Secret database_dsn = {};           // of Postgres; empty = SQLite in the data folder
+    core::Secret user_jwt_secret = {};        // of the tokens in which Open WebUI names its users
+    core::Secret forwarder_keys = {};         // keys that may name users in plain headers; API keys themselves
+    std::string user_jwt_header = {};         // lower case; empty = the default
+    std::vector<std::string> user_headers;    // lower case; empty = the default
     std::vector<std::string> session_headers; // where a request names its conversation, the first match counts
     std::chrono::milliseconds cleanup_interval{3'600'000}; // of conversations whose time is over
     std::size_t requests_max = 0;                          // chat requests at once, in all loops together; 0 = no limit
@@ -64,6 +68,9 @@ struct Settings {
     net::ServerLimits limits = {};
 
     bool loopback_only() const;
+
+    /// Whether requests have to bring a key.
+    bool wants_keys() const { return !api_keys.empty() || !forwarder_keys.empty(); }
 };
 
 /// All faults at once, one line each.

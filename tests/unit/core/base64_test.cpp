@@ -23,6 +23,19 @@ TEST(Base64, UrlsHaveTheirOwnAlphabetAndNoPadding) {
     EXPECT_EQ(base64url("\x03\xec\xff\xe0\xc1"), "A-z_4ME"); // RFC 7515 appendix C
 }
 
+TEST(Base64, ReadsBackWhatItWroteForUrls) {
+    for (std::size_t size = 0; size < 70; ++size) {
+        auto const bytes = random_bytes(size);
+        EXPECT_EQ(from_base64url(base64url(bytes)), bytes);
+    }
+}
+
+TEST(Base64, ReadsNothingElse) {
+    for (auto const* const text :
+         {"A", "AAAAA", "Zg==", "Zm8=", "a b", "+/+/", "Zh", "Zm9=", "\xc3\xa4"}) // Zh: stray bits
+        EXPECT_EQ(from_base64url(text), std::nullopt) << text;
+}
+
 TEST(RandomBytes, AreAsManyAsAskedForAndNeverTheSame) {
     EXPECT_EQ(random_bytes(0), "");
     EXPECT_EQ(random_bytes(300).size(), 300U);

@@ -10,6 +10,7 @@
 
 #include <string>
 
+#include "core/base64.hpp"
 #include "tests/fakes/base64url.hpp"
 
 namespace parley::net {
@@ -160,6 +161,40 @@ TEST(Jose, RefusesWhatIsNoFittingKey) {
         SigningKey::from_pem("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n", "ES256");
     ASSERT_FALSE(broken);
     EXPECT_EQ(broken.error().message.find("c2VjcmV0"), std::string::npos);
+}
+
+// RFC 7515 appendix A.1.
+constexpr std::string_view kHsToken =
+    "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9"
+    ".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19y"
+    "b290Ijp0cnVlfQ"
+    ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+core::Secret hs_secret() {
+    return core::Secret(*core::from_base64url(
+        "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"));
+}
+
+TEST(Hs256, TakesTheExampleOfRfc7515) {
+    auto const token = verify_hs256(kHsToken, hs_secret());
+    ASSERT_TRUE(token) << token.error().message;
+    EXPECT_EQ(token->header, "{\"typ\":\"JWT\",\r\n \"alg\":\"HS256\"}");
+    EXPECT_EQ(token->claims, "{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}");
+}
+
+TEST(Hs256, RefusesATokenThatDiffersInAnyCharacter) {
+    for (std::size_t i = 0; i < kHsToken.size(); ++i) {
+        std::string changed(kHsToken);
+        changed[i] = changed[i] == 'A' ? 'B' : 'A';
+        EXPECT_FALSE(verify_hs256(changed, hs_secret())) << i;
+        EXPECT_FALSE(verify_hs256(kHsToken.substr(0, i), hs_secret())) << i;
+    }
+    EXPECT_FALSE(verify_hs256(std::string(kHsToken) + "A", hs_secret()));
+    EXPECT_FALSE(verify_hs256(std::string(kHsToken) + ".A", hs_secret()));
+    EXPECT_FALSE(verify_hs256(kHsToken, core::Secret("another secret")));
+    EXPECT_FALSE(verify_hs256(std::string(9000, 'a') + std::string(kHsToken), hs_secret()));
+    EXPECT_FALSE(verify_hs256("", hs_secret()));
+    EXPECT_FALSE(verify_hs256("..", hs_secret()));
 }
 
 } // namespace
