@@ -2,13 +2,33 @@
 // Pure function, no state.
 #pragma once
 
+#include <cstdint>
+#include <string_view>
+
 #include "net/http_head.hpp"
 #include "server/chat_request.hpp"
 
 namespace parley::server {
 
-/// True for Open WebUI's titles, tags, follow-ups and queries: no tool may run for them. Its header decides where it is
-/// sent; else the shape does. The prompt's first line alone does not: a user's turn with a file begins like a task.
-bool is_background_task(net::RequestHead const& head, ChatRequest const& request) noexcept;
+/// What Open WebUI asks for itself (0.12.4). Its names: title_generation, tags_generation, follow_up_generation …
+enum class BackgroundTask : std::uint8_t {
+    kNone, // a turn of its user
+    kTitle,
+    kTags,
+    kFollowUps,
+    kQueries, // for a search, of the web or of documents
+    kImagePrompt,
+    kAutocomplete,
+    kEmoji,
+    kToolChoice, // which tools fit, asked in words
+    kOther,
+};
+
+/// Open WebUI's header decides where it is sent; else the shape does, and the JSON that is asked for tells which one.
+/// The prompt's first line alone does not: a user's turn with a file begins like a task.
+BackgroundTask background_task(net::RequestHead const& head, ChatRequest const& request);
+
+/// Open WebUI's name for it, or "other"; empty for a turn.
+std::string_view task_name(BackgroundTask task) noexcept;
 
 } // namespace parley::server

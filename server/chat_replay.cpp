@@ -1,4 +1,5 @@
-// Requests with an Idempotency-Key: who may answer, what is kept, and how it is sent again.
+// Answers that are there whole before the first byte goes out: those of requests with an Idempotency-Key (who may
+// answer, what is kept, how it is sent again), and those to a client's background tasks.
 // Member functions of the loop's Gateway.
 #include <utility>
 
@@ -36,21 +37,25 @@ core::Awaitable<void> Gateway::keep_answer(KeptAnswer& kept, RequestState const&
 core::Awaitable<void> Gateway::replay(StoredAnswer stored, ChatReply& reply, net::Exchange& exchange,
                                       RequestState& state) {
     state.replayed = true;
-    auto head = std::move(reply.head);
-    head.id = stored.head.id;
-    head.created = stored.head.created;
-    head.model = stored.head.model;
-    head.choices = stored.head.choices;
+    reply.head.id = stored.head.id;
+    reply.head.created = stored.head.created;
+    reply.head.model = stored.head.model;
+    reply.head.choices = stored.head.choices;
+    co_await send_whole(std::move(stored), reply, exchange, state);
+}
+
+core::Awaitable<void> Gateway::send_whole(StoredAnswer whole, ChatReply& reply, net::Exchange& exchange,
+                                          RequestState& state) {
     if (!reply.stream) {
-        ChatJsonWriter writer(std::move(head));
-        writer.write(stored.events);
+        ChatJsonWriter writer(std::move(reply.head));
+        writer.write(whole.events);
         net::Response response;
         writer.finish(response.body);
         co_return answer(exchange, state, std::move(response));
     }
-    ChatStreamWriter writer(std::move(head));
+    ChatStreamWriter writer(std::move(reply.head));
     std::string out;
-    writer.write(stored.events, out);
+    writer.write(whole.events, out);
     writer.finish(out);
     begin_stream(exchange, state);
     auto const taken = co_await exchange.write(out);

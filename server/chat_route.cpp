@@ -9,11 +9,13 @@
 
 #include "agents/given_answer.hpp"
 #include "agents/run.hpp"
+#include "core/json.hpp"
 #include "server/background_task.hpp"
 #include "server/chat_request.hpp"
 #include "server/chat_writer.hpp"
 #include "server/gateway.hpp"
 #include "server/idempotency.hpp"
+#include "server/task_answer.hpp"
 #include "server/tool_display.hpp"
 
 namespace parley::server {
@@ -94,6 +96,24 @@ mcp::Caller tool_caller(agents::Agent const& agent, net::RequestHead const& head
     return caller;
 }
 
+// What is answered to a background task without a model; nullopt where one has to do it.
+std::optional<std::string> task_content(agents::TaskPolicy policy, BackgroundTask task, ChatRequest const& request) {
+    auto const prompt = request.messages.empty() ? std::string_view{} : request.messages.back().content;
+    if (policy == agents::TaskPolicy::kAgent || !prompt.starts_with('"')) return std::nullopt;
+    if (policy == agents::TaskPolicy::kEmpty) return empty_task_answer(task);
+    return heuristic_task_answer(task, core::json_body_to_text(core::strip_quotes(prompt)));
+}
+
+StoredAnswer given_content(std::string content) {
+    StoredAnswer answer;
+    std::string body;
+    core::append_json_body(body, content);
+    answer.events.emplace_back(chat::TextDelta{answer.made.emplace_back(std::move(body))});
+    answer.events.emplace_back(chat::ChoiceEnd{});
+    answer.events.emplace_back(chat::UsageReport{});
+    return answer;
+}
+
 } // namespace
 
 core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchange, RequestState& state) {
@@ -105,7 +125,9 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     state.stream = parsed->stream;
     auto ask = conversation_ask(request.head, *parsed, shared_.session_headers);
     if (!ask) co_return fail(exchange, state, ask.error());
-    bool const is_task = is_background_task(request.head, *parsed);
+    auto const task = background_task(request.head, *parsed);
+    bool const is_task = task != BackgroundTask::kNone;
+    state.task = task_name(task);
     if (!agent || is_task || !agents::has_memory(agent->config)) ask->reset();
     if (parsed->stray_result && (!*ask || tells_all(**ask, *agent, *parsed)))
         co_return fail(exchange, state, *parsed->stray_result);
@@ -121,6 +143,12 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     reply.head.include_usage = parsed->include_usage;
     reply.head.choices = parsed->n;
     reply.head.tools = *display;
+    if (is_task && agent) {
+        if (auto content = task_content(agent->config.task_policy, task, *parsed)) {
+            metrics_.count_task();
+            co_return co_await send_whole(given_content(std::move(*content)), reply, exchange, state);
+        }
+    }
     if (request.head.count(kIdempotencyHeader) != 0 && shared_.idempotency) {
         auto found = co_await claim_answer(request.head, *parsed, exchange, state);
         if (!found) co_return fail(exchange, state, found.error());

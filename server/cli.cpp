@@ -66,9 +66,8 @@ void greet(App const& app, Settings const& settings) {
     fmt::print(stderr, "  {:<7} {}\n", "store",
                store.is_ready ? store.name
                               : fmt::format("{}{} is not reachable{}: {}", c.yellow, store.name, c.off, store.reason));
-    fmt::print(
-        stderr, "  {:<7} {}\n", "keys",
-        settings.wants_keys() ? "required (PARLEY_API_KEYS)" : "none: whoever reaches this address may use it");
+    fmt::print(stderr, "  {:<7} {}\n", "keys",
+               settings.wants_keys() ? "required (PARLEY_API_KEYS)" : "none: whoever reaches this address may use it");
     fmt::print(stderr, "  {:<7} {}/docs\n", "docs", url);
     auto const& agents = catalogue.agents();
     auto const usable =

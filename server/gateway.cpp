@@ -371,6 +371,7 @@ void Gateway::log(RequestState const& state, bool client_gone) {
         .add("path", state.path)
         .add("status", state.status);
     if (!state.agent.empty()) line.add("agent", state.agent);
+    if (!state.task.empty()) line.add("task", state.task);
     if (!state.answered_by.empty() && state.answered_by != state.agent) line.add("answered_by", state.answered_by);
     if (state.attempts > 1) line.add("attempts", static_cast<std::int64_t>(state.attempts));
     if (state.usage) {

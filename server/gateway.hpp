@@ -123,6 +123,8 @@ private:
                                                      net::Exchange& exchange, RequestState const& state);
     core::Awaitable<void> keep_answer(KeptAnswer& kept, RequestState const& state);
     core::Awaitable<void> replay(StoredAnswer stored, ChatReply& reply, net::Exchange& exchange, RequestState& state);
+    core::Awaitable<void> send_whole(StoredAnswer answer, ChatReply& reply, net::Exchange& exchange,
+                                     RequestState& state);
     core::Awaitable<void> conversation_page(net::Request request, Match match, net::Exchange& exchange,
                                             RequestState& state);
     core::Task<net::Response> conversation_answer(core::Context const& context, net::Request const& request,

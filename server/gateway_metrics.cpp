@@ -34,6 +34,8 @@ constexpr core::MetricName kIdempotent{"parley_idempotent_requests_total",
                                        core::MetricKind::kCounter};
 constexpr core::MetricName kSummaries{"parley_summaries_total", "Summaries of long conversations, by outcome.",
                                       core::MetricKind::kCounter};
+constexpr core::MetricName kTasks{"parley_background_tasks_total",
+                                  "Background tasks of clients, answered without a model.", core::MetricKind::kCounter};
 
 } // namespace
 
@@ -75,6 +77,10 @@ void GatewayMetrics::count_idempotent(IdempotencyStore::State state) {
 
 void GatewayMetrics::count_summary(bool is_written) {
     set_.counter(kSummaries, {{"outcome", is_written ? "written" : "failed"}}).add();
+}
+
+void GatewayMetrics::count_task() {
+    set_.counter(kTasks).add();
 }
 
 void GatewayMetrics::count_fallback(std::string const& agent) {

@@ -29,6 +29,9 @@ public:
     /// A summary of a conversation was written, or not.
     void count_summary(bool is_written);
 
+    /// A background task of a client was answered without a model.
+    void count_task();
+
     /// A fallback took over from another model.
     void count_fallback(std::string const& agent);
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "chat/usage.hpp"
 #include "core/context.hpp"
@@ -24,6 +25,7 @@ struct RequestState {
     std::string user_id;   // whom the request is for, where a front end asks; empty = the key's own
     std::string agent;
     std::string conversation; // its session, of a request that is remembered
+    std::string_view task;    // what a client asks for itself, empty = a turn of its user; a literal
     std::string answered_by;
     std::string error_code;
     std::string error_reason; // in our own words: safe to log
