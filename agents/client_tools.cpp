@@ -51,7 +51,8 @@ ClientToolNames allowed_names(json::value const& allowed) {
 } // namespace
 
 core::Result<> apply_client_tools(AgentConfig const& agent, chat::Turn& turn) {
-    if (turn.tools.empty() || agent.client_tools == ClientTools::kMerge) return {};
+    if (turn.tools.empty() || agent.client_tools == ClientTools::kMerge || agent.client_tools == ClientTools::kAuto)
+        return {};
     if (agent.client_tools == ClientTools::kReject) {
         return core::make_error(
             core::Errc::kUnsupportedValue,

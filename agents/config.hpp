@@ -80,7 +80,13 @@ struct ProviderConfig {
     bool operator==(ProviderConfig const&) const = default;
 };
 
-enum class ClientTools : std::uint8_t { kMerge, kIgnore, kReject };
+enum class ClientTools : std::uint8_t {
+    kAuto,
+    kMerge,
+    kIgnore,
+    kReject
+}; // kAuto: merge, but for what a client
+   // brings of its own accord
 enum class HistoryMode : std::uint8_t { kAuto, kClient, kServer };
 enum class TaskPolicy : std::uint8_t { kHeuristic, kAgent, kEmpty };
 enum class ToolProgress : std::uint8_t { kAuto, kQuiet, kReasoning, kOpenWebui, kEvents }; // kAuto: by the client
@@ -111,13 +117,14 @@ struct AgentConfig {
     std::string description = {};
     std::string version = {}; // semver, empty = not given
     std::vector<std::string> tags = {};
-    std::string provider;   // names an entry of GatewayConfig::providers
-    std::string model = {}; // may be empty only while the agent's own model is unavailable
+    std::vector<std::string> suggestion_prompts = {}; // what a user may begin with, for clients that show it
+    std::string provider;                             // names an entry of GatewayConfig::providers
+    std::string model = {};                           // may be empty only while the agent's own model is unavailable
     std::string system_prompt = {};
     boost::json::object model_settings = {};
     std::vector<std::string> fallbacks = {}; // agent ids whose provider and model stand in, in this order
     AgentLimits limits = {};
-    ClientTools client_tools = ClientTools::kMerge;
+    ClientTools client_tools = ClientTools::kAuto;
     HistoryMode history = HistoryMode::kAuto;
     TaskPolicy task_policy = TaskPolicy::kHeuristic;
     ToolProgress tool_progress = ToolProgress::kAuto;

@@ -13,11 +13,12 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::array<std::string_view, 28> kAgentKeys{"agent_id",
+constexpr std::array<std::string_view, 29> kAgentKeys{"agent_id",
                                                       "name",
                                                       "description",
                                                       "version",
                                                       "tags",
+                                                      "suggestion_prompts",
                                                       "provider",
                                                       "model",
                                                       "system_prompt",
@@ -98,6 +99,7 @@ void read_identity(ObjectReader const& reader, AgentConfig& agent) {
     agent.name = reader.text("name").value_or("");
     agent.description = reader.text("description").value_or("");
     agent.tags = reader.texts("tags").value_or(std::vector<std::string>{});
+    agent.suggestion_prompts = reader.texts("suggestion_prompts").value_or(std::vector<std::string>{});
     if (auto version = reader.text("version")) {
         if (!is_semver(*version)) {
             reader.fault("version", in_quotes(reader.written("version")), "a semantic version such as 1.0.0");

@@ -197,6 +197,7 @@ core::Awaitable<void> ToolRound::run_call(std::shared_ptr<State> state, std::siz
     if (result) {
         told.reached_tool = result->reached_tool;
         told.images = std::move(result->images);
+        told.sources = std::move(result->sources);
         auto text = !result->text.empty() ? std::move(result->text) : std::move(result->structured);
         if (text.empty() && told.images.empty()) text = kNoOutput;
         co_return state->end(index, std::move(text), result->is_error, result->is_error ? "error" : "ok");
@@ -226,7 +227,8 @@ void ToolRound::tell(std::vector<chat::RunEvent>& events) {
             events.emplace_back(chat::ToolProgress{call.id, slot.told.progress, slot.told.total, slot.told.message});
         }
         if (std::exchange(slot.tell_end, false))
-            events.emplace_back(chat::ToolEnded{call.id, call.name, call.text, call.is_error, slot.duration_ms});
+            events.emplace_back(chat::ToolEnded{call.id, call.name, call.text, call.is_error, slot.duration_ms,
+                                                call.sources, call.images});
     }
 }
 

@@ -26,6 +26,7 @@ struct AgentCall {
 
     std::string text = {}; // for the model
     std::vector<mcp::Image> images = {};
+    std::vector<chat::ToolSource> sources = {};
     bool is_error = false;
     bool executed = false;     // it was given to a server or run here
     bool reached_tool = false; // something may have happened that must not happen twice

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string>
 #include <string_view>
 #include <variant>
 
@@ -84,12 +86,26 @@ struct ToolProgress {
     std::string_view message = {};
 };
 
+// What a tool's result can be checked against. Plain UTF-8.
+struct ToolSource {
+    std::string title; // may be empty
+    std::string url;   // http or https
+    std::string text;  // what it says, as far as told; may be empty
+};
+
+struct ToolImage {
+    std::string mime_type;
+    std::string base64;
+};
+
 struct ToolEnded {
     std::string_view call_id;
     std::string_view name;
     std::string_view result; // what the model is told
     bool is_error = false;
     std::int64_t duration_ms = 0;
+    std::span<ToolSource const> sources = {};
+    std::span<ToolImage const> images = {};
 };
 
 using RunEvent = std::variant<TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, DeltaField, ChoiceEnd,

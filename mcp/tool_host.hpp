@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "chat/run_event.hpp"
 #include "core/context.hpp"
 #include "core/task.hpp"
 #include "mcp/server_spec.hpp"
@@ -63,16 +64,14 @@ struct ToolCall {
     std::function<void(Progress const&)> on_progress = {}; // runs on the caller's loop, only while call() waits
 };
 
-struct Image {
-    std::string mime_type;
-    std::string base64;
-};
+using Image = chat::ToolImage;
 
 /// What came of a call. A failing server or tool is a result too (is_error), because the model must be told.
 struct CallResult {
     std::string text; // UTF-8 for the model: text blocks, the rest described; capped (ServerSpec::result_bytes_max)
     std::string structured = {}; // structuredContent as JSON, empty = none or above the cap
     std::vector<Image> images = {};
+    std::vector<chat::ToolSource> sources = {}; // pages that the result names
     bool is_error = false;
     bool reached_tool = false; // the server may have done something: the request must not be repeated lightly
 };

@@ -9,6 +9,7 @@
 #include "core/hash.hpp"
 #include "core/json.hpp"
 #include "mcp/protocol.hpp"
+#include "mcp/result_sources.hpp"
 
 namespace parley::mcp {
 namespace {
@@ -70,6 +71,7 @@ public:
 
     std::string text;
     std::vector<Image> images;
+    SourceFinder sources;
 
 private:
     void add(std::string_view piece) {
@@ -81,14 +83,19 @@ private:
         auto const type = text_in(block, "type");
         if (type == "text") {
             add(text_in(block, "text"));
+            sources.read_text(text_in(block, "text"));
         } else if (type == "image") {
             read_image(block);
         } else if (type == "audio") {
             add(described("audio", block));
         } else if (type == "resource_link") {
             add(described("resource", block));
+            sources.read_resource(block);
         } else if (type == "resource") {
-            if (auto const* const resource = object_in(block, "resource")) read_resource(*resource);
+            auto const* const resource = object_in(block, "resource");
+            if (resource == nullptr) return;
+            read_resource(*resource);
+            sources.read_resource(*resource);
         } else {
             add("[content of a kind that is not known: " + plain_text(type, 40) + "]");
         }
@@ -173,6 +180,7 @@ CallResult read_call_result(json::object const& result, std::size_t text_bytes_m
     reader.read(result);
     auto const* const structured = result.if_contains("structuredContent");
     if (structured && !structured->is_null()) {
+        reader.sources.read_json(*structured);
         auto text = json::serialize(*structured);
         // Servers should say the same as text; where one does not, the structure is what there is to say.
         if (reader.text.empty()) reader.text = text;
@@ -180,6 +188,7 @@ CallResult read_call_result(json::object const& result, std::size_t text_bytes_m
     }
     out.text = capped(std::move(reader.text), text_bytes_max);
     out.images = std::move(reader.images);
+    if (!out.is_error) out.sources = std::move(reader.sources.sources);
     return out;
 }
 

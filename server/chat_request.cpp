@@ -216,6 +216,11 @@ private:
 
 } // namespace
 
+void ChatRequest::offer_only(std::string others) {
+    tools = others.empty() ? std::string_view{} : std::string_view(made.emplace_back(std::move(others)));
+    if (tools.empty()) tool_choice = {};
+}
+
 std::string_view ChatRequest::setting(std::string_view name) const noexcept {
     auto const found =
         std::find_if(settings.begin(), settings.end(), [&](auto const& each) { return each.name == name; });

@@ -48,6 +48,9 @@ struct ChatRequest {
     /// Its views are valid as long as this request, and are not moved with it: take a new one after a move.
     chat::Turn turn() const noexcept { return {messages, settings, tools, tool_choice, stream}; }
 
+    /// Puts the JSON array `others` in the place of its tools; empty = none.
+    void offer_only(std::string others);
+
     /// The JSON of the setting of that name, empty = absent.
     std::string_view setting(std::string_view name) const noexcept;
 };

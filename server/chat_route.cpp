@@ -15,6 +15,7 @@
 #include "server/chat_writer.hpp"
 #include "server/gateway.hpp"
 #include "server/idempotency.hpp"
+#include "server/open_webui.hpp"
 #include "server/task_answer.hpp"
 #include "server/tool_display.hpp"
 
@@ -162,6 +163,9 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
 
     auto const usable = check_usable(agent, parsed->model);
     if (!usable) co_return fail(exchange, state, usable.error());
+    if (agent->config.client_tools == agents::ClientTools::kAuto && is_open_webui(request.head)) {
+        if (auto kept = without_built_in_tools(parsed->tools)) parsed->offer_only(std::move(*kept));
+    }
     auto turn = parsed->turn();
     auto const tools = agents::apply_client_tools(agent->config, turn);
     if (!tools) co_return fail(exchange, state, tools.error());

@@ -10,6 +10,7 @@
 #include "core/json.hpp"
 #include "server/chat_writer.hpp"
 #include "server/chat_writer_parts.hpp"
+#include "server/open_webui.hpp"
 
 namespace parley::server {
 
@@ -52,6 +53,7 @@ void ChatStreamWriter::on(chat::ToolProgress const& event, std::string& out) {
     if (call == nullptr) return;
     if (head_.tools == ToolDisplay::kReasoning) write_reasoning_line(reasoning_line(call->name, event), out);
     if (head_.tools == ToolDisplay::kEvents) write_agent_event(event, out);
+    if (head_.tools == ToolDisplay::kOpenWebui) append_status(out, reasoning_line(call->name, event), false);
 }
 
 void ChatStreamWriter::on(chat::ToolEnded const& event, std::string& out) {
@@ -64,7 +66,13 @@ void ChatStreamWriter::on(chat::ToolEnded const& event, std::string& out) {
             return write_agent_event(event, out);
         case ToolDisplay::kOpenWebui:
             append_open_webui_call(out, call.call_id, call.name, call.arguments, true);
-            return append_open_webui_output(out, event);
+            append_open_webui_output(out, event);
+            for (auto const& source : event.sources)
+                append_source(out, source);
+            for (auto const& image : event.images)
+                append_image(out, image);
+            if (call.progress_shown != core::SteadyTime{}) append_status(out, reasoning_line(event), true);
+            return;
         case ToolDisplay::kQuiet:
             return;
     }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "server/idempotency.hpp"
+#include "server/open_webui.hpp"
 
 namespace parley::server {
 namespace {
@@ -43,12 +44,6 @@ bool is_retry(net::RequestHead const& head) {
     int count = 0;
     std::from_chars(text.data(), text.data() + text.size(), count);
     return count > 0;
-}
-
-bool is_open_webui(net::RequestHead const& head) {
-    constexpr std::array<std::string_view, 3> names{"x-openwebui-chat-id", "x-openwebui-user-id",
-                                                    "x-openwebui-user-jwt"};
-    return std::ranges::any_of(names, [&](std::string_view name) { return !head.get(name).empty(); });
 }
 
 } // namespace

@@ -33,6 +33,28 @@ std::string utc_now() {
 }
 
 // The four members that OpenAI's clients require, and what others show.
+json::array tag_objects(std::vector<std::string> const& tags) {
+    json::array objects;
+    for (auto const& tag : tags)
+        objects.push_back(json::object{{"name", tag}}); // Open WebUI's form
+    return objects;
+}
+
+// What Open WebUI reads of a model, in the place where it reads it (0.12.4): its picker, its first page, and which of
+// its own features it uses with the model. Its 36 built-in tools are 25 kB of every request.
+json::object open_webui_meta(agents::AgentConfig const& config) {
+    json::object meta;
+    if (!config.description.empty()) meta["description"] = config.description;
+    if (!config.tags.empty()) meta["tags"] = tag_objects(config.tags);
+    json::array prompts;
+    for (auto const& prompt : config.suggestion_prompts)
+        prompts.push_back(json::object{{"title", json::array{prompt, ""}}, {"content", prompt}});
+    if (!prompts.empty()) meta["suggestion_prompts"] = std::move(prompts);
+    bool const takes_tools = config.client_tools == agents::ClientTools::kMerge; // asked for on purpose
+    meta["capabilities"] = json::object{{"builtin_tools", takes_tools}, {"usage", true}};
+    return meta;
+}
+
 json::object model_object(agents::Agent const& agent, std::time_t created) {
     auto const& config = agent.config;
     json::object model{{"id", config.agent_id},
@@ -42,10 +64,8 @@ json::object model_object(agents::Agent const& agent, std::time_t created) {
                        {"name", config.name.empty() ? config.agent_id : config.name}};
     if (!config.description.empty()) model["description"] = config.description;
     if (!config.version.empty()) model["version"] = config.version;
-    json::array tags;
-    for (auto const& tag : config.tags)
-        tags.push_back(json::object{{"name", tag}}); // Open WebUI's form
-    if (!tags.empty()) model["tags"] = std::move(tags);
+    if (!config.tags.empty()) model["tags"] = tag_objects(config.tags);
+    model["info"] = json::object{{"meta", open_webui_meta(config)}};
     model["available"] = agent.unavailable.empty();
     if (!agent.unavailable.empty()) model["unavailable_reason"] = agent.unavailable;
     return model;

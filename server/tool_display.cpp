@@ -10,6 +10,7 @@
 
 #include "core/json.hpp"
 #include "server/chat_writer_parts.hpp"
+#include "server/open_webui.hpp"
 
 namespace parley::server {
 namespace {
@@ -18,12 +19,6 @@ constexpr std::chrono::seconds kProgressInterval{1};
 constexpr std::size_t kArgumentsDepthMax = 64;
 // Open WebUI overwrites an item whose index is taken; behind everything it appends (0.12.4, seen live).
 constexpr int kOpenWebuiIndex = 9999;
-
-// A chat that Open WebUI renders: its API without a chat and its background tasks want a plain answer, and an unknown
-// value comes as an empty header.
-bool is_open_webui_chat(net::RequestHead const& head) noexcept {
-    return !head.get("x-openwebui-chat-id").empty() && head.get("x-openwebui-task").empty();
-}
 
 std::size_t utf8_start(std::string_view text, std::size_t at) noexcept {
     while (at > 0 && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80)

@@ -36,9 +36,10 @@ core::Result<ToolDisplay> tool_display(agents::ToolProgress configured, net::Req
 inline constexpr std::size_t kShownEventBytesMax = 4 * 1024;          // arguments and results in `events`
 inline constexpr std::size_t kOpenWebuiArgumentsBytesMax = 16 * 1024; // sent back as history: more than to look at
 inline constexpr std::size_t kOpenWebuiResultBytesMax = 48 * 1024;
-inline constexpr std::size_t kShownMessageBytesMax = 1024; // of a progress note
-inline constexpr std::size_t kShownReasonBytesMax = 256;   // the first line of a failure
-inline constexpr std::size_t kToolCallsShownMax = 1024;    // remembered by one answer; the run's own limit is lower
+inline constexpr std::size_t kShownMessageBytesMax = 1024;          // of a progress note
+inline constexpr std::size_t kShownReasonBytesMax = 256;            // the first line of a failure
+inline constexpr std::size_t kShownImageBytesMax = 2 * 1024 * 1024; // base64; Open WebUI takes such a line whole
+inline constexpr std::size_t kToolCallsShownMax = 1024; // remembered by one answer; the run's own limit is lower
 
 /// Appends `text` (plain UTF-8) as a JSON string body of at most `bytes_max`; what is cut off is said at its end.
 void append_cut_body(std::string& out, std::string_view text, std::size_t bytes_max);
@@ -67,7 +68,7 @@ public:
         std::string call_id;
         std::string name;
         std::string arguments;
-        core::SteadyTime progress_shown = {};
+        core::SteadyTime progress_shown = {}; // epoch = never
     };
 
     explicit ToolTrace(Clock now) : now_(std::move(now)) {}

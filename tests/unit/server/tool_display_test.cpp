@@ -221,7 +221,7 @@ TEST(ToolStream, ProgressAtMostOncePerSecondAndCall) {
 
 TEST(ToolStream, OpenWebuiGetsItemsThatReplaceThemselves) {
     Answer answer(ToolDisplay::kOpenWebui);
-    answer.write({kStarted, ToolProgress{"call_1", 1}, kEnded});
+    answer.write({kStarted, kEnded});
     std::string const added = R"(data: {"type":"response.output_item.added","output_index":9999,"item":)";
     std::string const call = added + R"({"type":"function_call","id":"fc_call_1","call_id":"call_1",)"
                                      R"("name":"fs__read_file","arguments":"{\"path\":\"a \\\"b\\\".txt\"}","status":)";
@@ -232,6 +232,50 @@ TEST(ToolStream, OpenWebuiGetsItemsThatReplaceThemselves) {
                   "\n\n");
     answer.write({ToolStarted{"x", "f", ""}, ToolEnded{"x", "f", "bad", true, 1}});
     EXPECT_EQ(answer.all("item").back().at("status"), "failed");
+}
+
+TEST(ToolStream, OpenWebuiGetsAStatusLineThatAlwaysEnds) {
+    auto const last = [](Answer const& answer) {
+        auto const events = answer.all("event");
+        return js::serialize(events.back().at("data"));
+    };
+    Answer answer(ToolDisplay::kOpenWebui);
+    answer.write({kStarted, ToolProgress{"call_1", 1, 4, "halfway"}});
+    EXPECT_EQ(last(answer), R"({"description":"fs__read_file: 1 of 4, halfway","done":false})");
+    answer.write({kEnded});
+    EXPECT_EQ(last(answer), R"({"description":"fs__read_file took 1.2 s.","done":true})");
+    Answer broken(ToolDisplay::kOpenWebui);
+    broken.write({kStarted, ToolProgress{"call_1", 1}});
+    broken.writer.fail(core::make_error(core::Errc::kInternal, "x"), broken.out);
+    EXPECT_TRUE(last(broken).ends_with(R"("done":true})")) << last(broken);
+    Answer plain(ToolDisplay::kOpenWebui);
+    plain.write({kStarted, kEnded});
+    EXPECT_TRUE(plain.all("event").empty()) << "a call without progress has its own spinner";
+}
+
+TEST(ToolStream, OpenWebuiGetsSourcesAndPictures) {
+    std::vector<ToolSource> const sources{{"Tides", "https://t.example/a?b=\"c", "The \"moon\"."},
+                                          {"", "https://m.example", ""}};
+    std::vector<ToolImage> const images{{"image/png", "aGk="},
+                                        {"image/svg+xml", "aGk="},
+                                        {"image/png", "\"},{\"x\":\""},
+                                        {"image/png", std::string(kShownImageBytesMax + 1, 'a')}};
+    auto ended = kEnded;
+    ended.sources = sources;
+    ended.images = images;
+    Answer answer(ToolDisplay::kOpenWebui);
+    answer.write({kStarted, ended});
+    auto const events = answer.all("event");
+    ASSERT_EQ(events.size(), 3U);
+    EXPECT_EQ(events[0],
+              js::parse(R"({"type":"source","data":{"source":{"name":"Tides","url":"https://t.example/a?b=\"c"},
+        "document":["The \"moon\"."],"metadata":[{"source":"https://t.example/a?b=\"c","name":"Tides"}]}})"));
+    EXPECT_EQ(events[1].at("data").at("source").at("name"), "https://m.example");
+    EXPECT_EQ(events[2],
+              js::parse(R"({"type":"files","data":{"files":[{"type":"image","url":"data:image/png;base64,aGk="}]}})"));
+    Answer strict(ToolDisplay::kEvents);
+    strict.write({kStarted, ended});
+    EXPECT_TRUE(strict.all("event").empty()) << "for Open WebUI alone";
 }
 
 // It comes back as a tool call of the history, and providers refuse arguments that are no JSON object.
