@@ -42,9 +42,14 @@ json::array tag_objects(std::vector<std::string> const& tags) {
 
 // What Open WebUI reads of a model, in the place where it reads it (0.12.4): its picker, its first page, and which of
 // its own features it uses with the model. Its 36 built-in tools are 25 kB of every request.
-json::object open_webui_meta(agents::AgentConfig const& config) {
+json::object open_webui_meta(agents::Agent const& agent) {
+    auto const& config = agent.config;
     json::object meta;
-    if (!config.description.empty()) meta["description"] = config.description;
+    if (!agent.unavailable.empty()) {
+        meta["description"] = "Not available: " + agent.unavailable; // where a user looks before asking it
+    } else if (!config.description.empty()) {
+        meta["description"] = config.description;
+    }
     if (!config.tags.empty()) meta["tags"] = tag_objects(config.tags);
     json::array prompts;
     for (auto const& prompt : config.suggestion_prompts)
@@ -65,7 +70,7 @@ json::object model_object(agents::Agent const& agent, std::time_t created) {
     if (!config.description.empty()) model["description"] = config.description;
     if (!config.version.empty()) model["version"] = config.version;
     if (!config.tags.empty()) model["tags"] = tag_objects(config.tags);
-    model["info"] = json::object{{"meta", open_webui_meta(config)}};
+    model["info"] = json::object{{"meta", open_webui_meta(agent)}};
     model["available"] = agent.unavailable.empty();
     if (!agent.unavailable.empty()) model["unavailable_reason"] = agent.unavailable;
     return model;

@@ -34,6 +34,7 @@ def agents() -> tuple[dict, ...]:
         agent("merging", "p", client_tools="merge"),
         agent("asking", "p", task_policy="agent"),
         agent("silent", "p", task_policy="empty"),
+        agent("away", "openrouter", description="Answers, if it has a key."),
     )
 
 
@@ -311,4 +312,6 @@ def test_models_are_listed_as_it_reads_them(ui: OpenWebUi) -> None:
     assert [one["content"] for one in meta["suggestion_prompts"]] == ["What can you do?"]
     assert meta["capabilities"] == {"builtin_tools": False, "usage": True}
     assert listed["merging"]["info"]["meta"]["capabilities"]["builtin_tools"] is True
+    assert listed["away"]["info"]["meta"]["description"].startswith("Not available: ")
+    assert "OPENROUTER_API_KEY" in listed["away"]["info"]["meta"]["description"]
     assert all(one["id"] and one["name"] for one in listed.values())
