@@ -53,7 +53,7 @@ bench: build ## Compare with nginx proxy_pass: CPU, latency, memory; then what c
 	@bench/run $(ARGS)
 	@bench/conversations
 
-interop: build ## Real SDKs, frameworks and the MCP conformance suite against the binary (needs the network once)
+interop: build ## Real SDKs, frameworks, the MCP conformance suite, Open WebUI in a browser (needs the network once)
 	@$(INSTALL) interop
 	@tests/interop/run
 

@@ -121,8 +121,11 @@ std::string title_of(QuotedChat const& chat) {
         words.pop_back(); // not to end in "of the"
     std::string title;
     for (auto const word : words) {
-        if (!title.empty() && count_code_points(title) + count_code_points(word) >= kTitleCodePointsMax) break;
-        title.append(title.empty() ? "" : " ").append(cut(word, kTitleCodePointsMax));
+        auto const room = kTitleCodePointsMax - count_code_points(title);
+        bool const fits = count_code_points(word) < room;
+        if (!fits && room < kTitleCodePointsMax / 2) break; // long enough without it
+        title.append(title.empty() ? "" : " ").append(cut(word, fits ? room : room - 1));
+        if (!fits) break;
     }
     auto const end = title.find_last_not_of(",;:.-*_`\"'( ");
     title.resize(end == std::string::npos ? 0 : end + 1);

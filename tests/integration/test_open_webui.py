@@ -14,6 +14,7 @@ from harness import upstream as up
 from harness.api import call, chat_body
 from harness.configs import agent, config
 from harness.gateway import Gateway
+from harness.mcp import stdio
 from harness.open_webui import FORMS, BUILT_IN, TASKS, OpenWebUi, tool
 from harness.talk import Model, calls
 from harness.wires import BY_NAME, DONE, chunk, sse
@@ -278,6 +279,23 @@ def test_usage_is_said_once_and_reasoning_is_apart(ui: OpenWebUi, model: Model) 
     chat = ui.chat("adder")
     model.answers = [adding(), "5"]
     assert len(chat.ask("2+3?")[0].usage) <= 1
+
+
+def test_sources_and_pictures_of_a_result_are_shown(start_gateway, tmp_path, upstream, model: Model) -> None:
+    citing = agent("citing", "p", allowed_mcp_servers=None)
+    gateway = start_gateway(config(citing, p=WIRE.provider(upstream.url)), mcp={"one": stdio(tmp_path / "one")})
+    model.answers = [calls(("one__cite", {})), "The moon does it [1].", calls(("one__fail", {})), "It failed."]
+    chat = OpenWebUi(gateway).chat("citing")
+    answer = chat.ask("why?")[0]
+    shown = [(one["type"], one["data"]) for one in answer.events]
+    assert [kind for kind, _ in shown] == ["source", "source", "files"]
+    assert [data["source"] for _, data in shown[:2]] == [{"name": "The moon", "url": "https://tides.example/moon"},
+                                                         {"name": "The sun", "url": "https://tides.example/sun"}]  # fmt: skip
+    assert shown[0][1]["document"] == ["It pulls."]
+    assert shown[2][1]["files"][0]["url"].startswith("data:image/png;base64,iVBOR")
+    assert chat.ask("again?")[0].events == [], "a call that failed has no sources"
+    plain = call(gateway, "POST", "/v1/chat/completions", chat_body("citing", "why?", stream=True))
+    assert b'"event"' not in plain.body, "strict clients break on such lines"
 
 
 def test_events_of_a_provider_never_reach_the_page(ui: OpenWebUi, model: Model) -> None:

@@ -50,6 +50,7 @@ TOOLS = {
     "change": ("Writes SCRIPT and tells that the tools have changed.", _schema(("script",), script="object")),
     "picture": ("One pixel.", _schema()),
     "structured": ("Structured content.", _schema()),
+    "cite": ("Names two pages, and has a picture.", _schema()),
     "noisy": ("Writes to stderr, and lines that are no protocol to stdout.", _schema(("text",), text="string")),
 }
 
@@ -283,6 +284,17 @@ BEHAVIOUR: dict[str, Callable[[Call], dict | None]] = {
         resultType="complete",
     ),
     "structured": lambda call: _text('{"sum":3}', structuredContent={"sum": 3}),
+    "cite": lambda call: _result(
+        content=[
+            {"type": "text", "text": "The moon pulls at the sea [1]."},
+            {"type": "resource_link", "uri": "https://tides.example/moon", "name": "moon", "title": "The moon",
+             "description": "It pulls."},
+            {"type": "resource_link", "uri": "https://tides.example/sun", "name": "The sun"},
+            {"type": "resource_link", "uri": "file:///etc/passwd", "name": "no page"},
+            {"type": "image", "data": PIXEL, "mimeType": "image/png"},
+        ],
+        resultType="complete",
+    ),
     "noisy": _noisy,
     "ask_model": _ask_model,
 }

@@ -135,6 +135,11 @@ const steps = {
     await until(async () => (await shown()).includes(text), `"${text}" on the page`);
   },
 
+  /// How many pictures the last answer has.
+  async pictures() {
+    return answer().locator('img[src^="data:image/png;base64,"]').count();
+  },
+
   async shown() {
     return shown();
   },

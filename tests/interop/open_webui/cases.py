@@ -184,6 +184,18 @@ def shows_tools(case: Case) -> None:
     assert "<details" not in case.browser("shown")
 
 
+def cites_and_draws(case: Case) -> None:
+    case.begin("demo")
+    case.say("/call page__cite {}", "The moon pulls at the sea")
+    if case.stack.mode.keeps:
+        case.browser("see", text="2 Sources")
+        until(lambda: case.browser("pictures") == 1, "the picture")
+        case.shot("sources")
+        case.browser("openChat", id=case.chat)
+        case.browser("see", text="2 Sources")
+    case.compare()
+
+
 def edits_a_question(case: Case) -> None:
     case.begin("thinker")
     case.say("Why are there tides?")
@@ -269,7 +281,7 @@ def _stop(case: Case) -> str:
     case.stored()
     case.stopped = [case.current()["id"]]
     case.compare()
-    return f"closed {1000 * (left - clicked):.0f} ms after the click, ended {1000 * (ended - left):.0f} ms later"
+    return f"closed {1000 * (left - clicked):.0f} ms after the click, ended {1000 * max(0, ended - left):.0f} ms later"
 
 
 def _wall(stamp: str) -> float:
@@ -401,6 +413,7 @@ ALL = (
     picks_an_agent,
     folds_reasoning,
     shows_tools,
+    cites_and_draws,
     edits_a_question,
     edits_the_first_question,
     regenerates,

@@ -27,6 +27,7 @@ from harness import reference_servers as reference  # noqa: E402
 from harness import upstream as up  # noqa: E402
 from harness.configs import agent, config, demo_agent  # noqa: E402
 from harness.gateway import Gateway, binary  # noqa: E402, F401
+from harness.mcp import stdio  # noqa: E402
 from harness.wires import BY_NAME, DONE, chunk, sse  # noqa: E402
 
 PATIENCE_S = 60.0  # for what takes a second on a machine with nothing else to do
@@ -486,7 +487,7 @@ class Stack:
         self.gateway = Gateway(
             folder / "parley",
             config(*[one | more for one in AGENTS], p=provider),
-            mcp={"mcpServers": {"lab": reference.entry("everything", "stdio")}},
+            mcp={"mcpServers": {"lab": reference.entry("everything", "stdio"), "page": stdio(folder / "page")}},
             env=mode.parley,
         ).start()
         self.tap = Tap(self.gateway.address[1])

@@ -37,7 +37,10 @@ TEST(TaskAnswer, ATitleIsTheBeginningOfTheFirstQuestion) {
     EXPECT_EQ(title("USER: say \"x\" \\ y"), "Say \"x\" \\ y");
     EXPECT_EQ(title("USER: Wie funktionieren Gezeiten?"), "Wie funktionieren Gezeiten");
     EXPECT_EQ(title("USER: 潮汐是如何形成的？请解释一下。"), "潮汐是如何形成的");
-    EXPECT_EQ(title("USER: " + std::string(100, 'x')), "X" + std::string(39, 'x'));
+    EXPECT_EQ(title("USER: " + std::string(100, 'x')), "X" + std::string(38, 'x'));
+    EXPECT_EQ(title("USER: /call lab__trigger-long-running-operation {}"), "/call lab__trigger-long-running-operatio");
+    EXPECT_EQ(title("USER: tell me about antidisestablishmentarianism"), "Tell me about antidisestablishmentariani");
+    EXPECT_EQ(title("USER: some words that are many antidisestablishmentarianism"), "Some words that are many");
     EXPECT_EQ(title("ASSISTANT: I begin"), "");
     EXPECT_EQ(title(""), "");
 }
