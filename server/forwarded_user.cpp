@@ -109,4 +109,9 @@ std::string user_principal(std::string_view user_id) {
     return "user:" + std::string(user_id);
 }
 
+std::string principal_named(std::string name) {
+    bool const is_listed = name.starts_with("user:") || name.starts_with("key:") || name == "anonymous";
+    return is_listed ? name : user_principal(name);
+}
+
 } // namespace parley::server

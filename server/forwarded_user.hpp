@@ -39,4 +39,7 @@ core::Result<std::optional<std::string>> forwarded_user(net::RequestHead const& 
 /// The principal of a user: what their conversations are kept under, whichever key they come through.
 std::string user_principal(std::string_view user_id);
 
+/// Whom an operator means by `name`: a principal as it is listed (`user:…`, `key:…`, anonymous), else a user's id.
+std::string principal_named(std::string name);
+
 } // namespace parley::server

@@ -16,6 +16,7 @@
 #include "server/cli.hpp"
 #include "server/cli_conversations.hpp"
 #include "server/cli_mcp.hpp"
+#include "server/forwarded_user.hpp"
 
 namespace {
 
@@ -125,7 +126,9 @@ void add_conversations(CommandLine& line) {
         command
             .add_option("--data", line.flags.data, "folder of the SQLite store [data]; DATABASE_URL names another one")
             ->type_name("DIR");
-        command.add_option("--user", options.user, "whose: an X-User-Id, or a key's principal")->type_name("NAME");
+        command.add_option("--user", options.user, "whose: a user's id, or a principal as `list` shows it")
+            ->transform(server::principal_named, "")
+            ->type_name("NAME");
         return command;
     };
     auto& list = add("list", "List them, the one used last first", &server::conversations_list);

@@ -349,7 +349,7 @@ FILE_TURN = "### Task:\nRespond to the user query using the provided context\n<c
 
 def test_the_parents_id_finds_the_place_of_a_history_that_changed(talk, model: Model) -> None:
     """Open WebUI sends a question with a file in full once, and as the bare question from then on."""
-    chat = talk("adder")
+    chat = talk("adder", headers=OPEN_WEBUI)
     model.answers = [tool_round(2, 3), "It is 5."]
     chat.say([user(FILE_TURN)], open_webui("q1", "a1"))
     chat.say(history("sum?", "It is 5.", "sure?"), open_webui("q2", "a2", "a1"))
@@ -771,11 +771,11 @@ def test_the_commands_that_look_at_them(start_gateway, store, upstream, model: M
 
     listed = parley("conversations", "list", "--user", name, "--json")
     assert [(one["session_id"], one["turns"]) for one in map(json.loads, listed.stdout.splitlines())] == [("s1", 4)]
-    assert f"4 turns  {name}  s1" in parley("conversations", "list").stdout
+    assert f"4 turns  user:{name}  s1" in parley("conversations", "list").stdout
     shown = parley("conversations", "show", "s1", "--user", name)
     assert "user\nONE\n" in shown.stdout and "assistant\na2\n" in shown.stdout, shown
     exported = [json.loads(line) for line in parley("conversations", "export").stdout.splitlines()]
-    mine = next(one for one in exported if one["principal"] == name)
+    mine = next(one for one in exported if one["principal"] == f"user:{name}")
     assert sorted(turn["messages"][0]["content"] for turn in mine["turns"]) == ["ONE", "a1", "a2", "one"]
     assert parley("conversations", "erase", "s1").returncode == 1, "of nobody's"
     assert parley("conversations", "erase").returncode == 2

@@ -33,7 +33,7 @@ TEST(ConfigAgents, Defaults) {
     EXPECT_EQ(agent.limits.max_tool_calls, 64);
     EXPECT_EQ(agent.limits.timeout_s, 600);
     EXPECT_EQ(agent.limits.max_total_tokens, 0);
-    EXPECT_EQ(agent.client_tools, ClientTools::kMerge);
+    EXPECT_EQ(agent.client_tools, ClientTools::kAuto);
     EXPECT_EQ(agent.history, HistoryMode::kAuto);
     EXPECT_EQ(agent.task_policy, TaskPolicy::kHeuristic);
     EXPECT_EQ(agent.tool_progress, ToolProgress::kAuto);

@@ -123,6 +123,10 @@ TEST(ForwardedUser, SaysWhatAnIdIs) {
 
 TEST(ForwardedUser, NoUserIsTakenForAKey) {
     EXPECT_EQ(user_principal("key:0123456789ab"), "user:key:0123456789ab");
+    EXPECT_EQ(principal_named("alice"), "user:alice");
+    EXPECT_EQ(principal_named("user:alice"), "user:alice");
+    EXPECT_EQ(principal_named("key:0123456789ab"), "key:0123456789ab");
+    EXPECT_EQ(principal_named("anonymous"), "anonymous");
 }
 
 } // namespace
