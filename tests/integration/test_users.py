@@ -70,17 +70,17 @@ def test_a_token_names_the_user_whichever_key_it_comes_through(start_gateway, up
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        (token("ada", secret="another-secret-0123456789"), "Its signature does not fit the shared secret."),
-        (token("ada", expires_in=-90), "it has expired; if it is new, the clocks of the two machines differ."),
-        (token("ada", algorithm="none"), "its algorithm is not HS256."),
-        ("nonsense", "It is not a signed token (header.claims.signature)."),
-        (token(""), "it names no user (sub)."),
+        (lambda: token("ada", secret="another-secret-0123456789"), "Its signature does not fit the shared secret."),
+        (lambda: token("ada", expires_in=-90), "it has expired; if it is new, the clocks of the two machines differ."),
+        (lambda: token("ada", algorithm="none"), "its algorithm is not HS256."),
+        (lambda: "nonsense", "It is not a signed token (header.claims.signature)."),
+        (lambda: token(""), "it names no user (sub)."),
     ],
     ids=["forged", "expired", "algorithm", "nonsense", "nobody"],
 )
 def test_a_token_that_does_not_hold_is_refused_on_every_route(start_gateway, upstream, model, bad, says) -> None:
     gateway = gateway_with(start_gateway, upstream, keys=(KEY,), env={"PARLEY_OPENWEBUI_JWT_SECRET": SECRET})
-    headers = {"X-OpenWebUI-User-Jwt": bad}
+    headers = {"X-OpenWebUI-User-Jwt": bad()}  # made now: tokens expire while a long run goes on
     body = {"model": "a", "messages": [{"role": "user", "content": "hi"}]}
     for method, target, content in (("POST", "/v1/chat/completions", body), ("GET", "/v1/models", None),
                                     ("GET", "/conversations", None)):  # fmt: skip
