@@ -33,7 +33,8 @@ template <class... Parts>
 void append(std::string& out, Parts const&... parts) {
     auto const one = [&out](auto const& part) {
         using Part = std::remove_cvref_t<decltype(part)>;
-        if constexpr (std::integral<Part> && !std::same_as<Part, char> && !std::same_as<Part, bool>) {
+        static_assert(!std::same_as<Part, bool>, "a string takes a bool as a character");
+        if constexpr (std::integral<Part> && !std::same_as<Part, char>) {
             append_number(out, part);
         } else {
             out += part;

@@ -67,6 +67,13 @@ QuotedChat read_chat(std::string_view prompt) {
     return chat;
 }
 
+TaskLanguage const& language_of_chat(QuotedChat const& chat) {
+    std::string all;
+    for (auto const text : chat.asked)
+        if (all.size() < kReadBytesMax) all.append(text.substr(0, kReadBytesMax / 8)).append("\n");
+    return language_of(all);
+}
+
 // The first line that says something, without the marks of Markdown at its start.
 std::string_view first_line(std::string_view text) noexcept {
     while (!text.empty()) {
@@ -185,21 +192,18 @@ std::string object_of_list(std::string_view name, Texts const& texts) {
 
 std::optional<std::string> heuristic_task_answer(BackgroundTask task, std::string_view prompt) {
     auto const chat = read_chat(prompt);
-    std::string all;
-    for (auto const text : chat.asked)
-        if (all.size() < kReadBytesMax) all.append(cut(text, kReadBytesMax / 8)).append("\n");
-    auto const& language = language_of(all);
     auto const last = chat.asked.empty() ? std::string_view{} : chat.asked.back();
     switch (task) {
         case BackgroundTask::kTitle:
             return object("title", title_of(chat));
         case BackgroundTask::kTags: {
+            auto const& language = language_of_chat(chat);
             auto tags = chat.messages < kTagMessagesMin ? std::vector<std::string>{} : tags_of(chat, language);
             if (tags.empty()) tags.emplace_back(language.general);
             return object_of_list("tags", tags);
         }
         case BackgroundTask::kFollowUps:
-            return object_of_list("follow_ups", language.follow_ups);
+            return object_of_list("follow_ups", language_of_chat(chat).follow_ups);
         case BackgroundTask::kQueries:
             if (last.empty()) return empty_task_answer(task);
             return object_of_list("queries", std::array{cut(last, kQueryCodePointsMax)});

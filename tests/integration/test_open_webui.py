@@ -16,7 +16,7 @@ from harness.configs import agent, config
 from harness.gateway import Gateway
 from harness.mcp import stdio
 from harness.open_webui import FORMS, BUILT_IN, TASKS, OpenWebUi, tool
-from harness.talk import Model, calls
+from harness.talk import Model, calls, events_of
 from harness.wires import BY_NAME, DONE, chunk, sse
 
 WIRE = BY_NAME["openai"]
@@ -276,9 +276,10 @@ def test_usage_is_said_once_and_reasoning_is_apart(ui: OpenWebUi, model: Model) 
                                 sse(chunk({}, "stop")), DONE])]  # fmt: skip
     answer = ui.chat("auto").ask("?")[0]
     assert (answer.content, answer.reasoning) == ("yes", "hm")
-    chat = ui.chat("adder")
-    model.answers = [adding(), "5"]
-    assert len(chat.ask("2+3?")[0].usage) <= 1
+    counted = sse({**chunk(), "choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}})
+    model.answers = [up.pieces([*events_of(one), counted, DONE]) for one in (adding(), "5")]
+    (usage,) = ui.chat("adder").ask("2+3?")[0].usage
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (14, 4), "it adds up what it is told twice"
 
 
 def test_sources_and_pictures_of_a_result_are_shown(start_gateway, tmp_path, upstream, model: Model) -> None:

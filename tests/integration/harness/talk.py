@@ -30,7 +30,7 @@ class Model:
         if callable(answer):
             return answer(exchange)
         request = exchange.request.json()
-        events = _events(answer)
+        events = events_of(answer)
         if request.get("stream"):
             return up.pieces([*events, DONE])(exchange)
         message, finish = _message(answer)
@@ -63,7 +63,7 @@ def _message(answer: str | dict) -> tuple[dict, str]:
     return {"role": "assistant", "content": answer["text"] or None, "tool_calls": made}, "tool_calls"
 
 
-def _events(answer: str | dict) -> list[bytes]:
+def events_of(answer: str | dict) -> list[bytes]:
     message, finish = _message(answer)
     events = [sse(chunk({"role": "assistant", "content": message["content"] or ""}))]
     for i, one in enumerate(message.get("tool_calls", [])):
