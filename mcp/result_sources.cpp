@@ -8,6 +8,7 @@
 #include <string>
 
 #include "mcp/protocol.hpp"
+#include "mcp/tool_reader.hpp"
 
 namespace parley::mcp {
 namespace {
@@ -29,13 +30,8 @@ bool is_page(std::string_view url) {
     return url.size() <= kUrlBytesMax && std::ranges::none_of(url, is_odd);
 }
 
-// Not in the middle of a character.
 std::string cut(std::string_view text, std::size_t bytes_max) {
-    if (text.size() <= bytes_max) return std::string(text);
-    auto end = bytes_max;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U)
-        --end;
-    return std::string(text.substr(0, end));
+    return std::string(text.substr(0, character_start(text, bytes_max)));
 }
 
 template <std::size_t Count>

@@ -123,12 +123,6 @@ private:
     std::size_t image_bytes_ = 0;
 };
 
-std::size_t character_start(std::string_view text, std::size_t at) {
-    while (at > 0 && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0U) == 0x80U)
-        --at;
-    return at;
-}
-
 } // namespace
 
 std::string canonical_json(json::value const& value) {
@@ -190,6 +184,12 @@ CallResult read_call_result(json::object const& result, std::size_t text_bytes_m
     out.images = std::move(reader.images);
     if (!out.is_error) out.sources = std::move(reader.sources.sources);
     return out;
+}
+
+std::size_t character_start(std::string_view text, std::size_t at) {
+    while (at > 0 && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0U) == 0x80U)
+        --at;
+    return at;
 }
 
 std::string capped(std::string text, std::size_t bytes_max) {

@@ -3,7 +3,9 @@
 
 #include <boost/json/object.hpp>
 
+#include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/result.hpp"
@@ -26,6 +28,9 @@ std::string canonical_json(boost::json::value const& value);
 
 /// Reads the result of tools/call. `text_bytes_max`: what the model is shown of it, beginning and end.
 CallResult read_call_result(boost::json::object const& result, std::size_t text_bytes_max);
+
+/// The start of the character (UTF-8) that `at` is in: where a text may be cut.
+std::size_t character_start(std::string_view text, std::size_t at);
 
 /// Keeps 70 % from the beginning and 30 % from the end, and says what was left out. Cuts between characters.
 std::string capped(std::string text, std::size_t bytes_max);
