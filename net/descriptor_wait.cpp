@@ -2,14 +2,18 @@
 
 #include <boost/asio/redirect_error.hpp>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "net/signal.hpp"
 
 namespace parley::net {
 
-DescriptorWait::DescriptorWait(Loop& loop, int descriptor) : descriptor_(loop.executor(), descriptor) {}
-
-DescriptorWait::~DescriptorWait() {
-    if (descriptor_.is_open()) descriptor_.release();
+DescriptorWait::DescriptorWait(Loop& loop, int descriptor) : descriptor_(loop.executor()) {
+    auto const own = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    boost::system::error_code error;
+    if (own >= 0) descriptor_.assign(own, error);
+    if (own >= 0 && error) ::close(own);
 }
 
 core::Awaitable<bool> DescriptorWait::wait(Descriptor::wait_type what) {

@@ -1,5 +1,6 @@
-// Waits for a descriptor that a library owns (libpq's socket): when it can be read or written, nothing more.
-// On one loop; the library's descriptor must stay open as long as this is watching it.
+// Waits for a descriptor that a library owns (libpq's socket): when it can be read or written, nothing more. On one
+// loop. It watches a duplicate: libpq closes its socket by itself as soon as the server is gone, and the number may be
+// somebody else's a moment later.
 #pragma once
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -11,10 +12,8 @@ namespace parley::net {
 
 class DescriptorWait {
 public:
+    /// Watches nothing where the process may open no more files: readable() and writable() say false.
     DescriptorWait(Loop& loop, int descriptor);
-
-    /// Lets the library have its descriptor back.
-    ~DescriptorWait();
     DescriptorWait(DescriptorWait const&) = delete;
     DescriptorWait& operator=(DescriptorWait const&) = delete;
 
