@@ -12,8 +12,9 @@ providers::ProviderOptions options_of(ProviderConfig const& config) {
     providers::ProviderOptions options;
     options.name = config.name;
     options.type = config.type;
-    options.base_url = config.base_url;
-    options.api_key = config.api_key;
+    for (auto const& endpoint : config.endpoints)
+        options.endpoints.push_back({endpoint.base_url, endpoint.api_key, endpoint.weight});
+    if (options.endpoints.empty()) options.endpoints.push_back({config.base_url, config.api_key});
     if (config.entra) options.entra = {config.entra->client_id, config.entra->client_secret, config.entra->token_url};
     options.headers = config.headers;
     options.timeouts = {config.timeouts.connect, config.timeouts.first_byte, config.timeouts.idle,
@@ -21,6 +22,7 @@ providers::ProviderOptions options_of(ProviderConfig const& config) {
     options.max_connections = config.max_connections;
     options.api_version = config.api_version;
     options.ca_file = config.ca_file;
+    options.max_retries = config.max_retries;
     return options;
 }
 

@@ -61,15 +61,24 @@ struct ProviderConfig {
 
         bool operator==(Entra const&) const = default;
     };
+    struct Endpoint {
+        std::string base_url; // as ProviderConfig::base_url
+        core::Secret api_key;
+        double weight = 1;
 
-    std::string name;     // the entry's name, or the type for a default instance
-    std::string type;     // openai, azure_openai, azure_openai_cc, openrouter, ollama, demo
-    std::string base_url; // http(s), no trailing slash, no user, no query; empty only for demo
-    core::Secret api_key; // may be empty where the server wants none
+        bool operator==(Endpoint const&) const = default;
+    };
+
+    std::string name;                     // the entry's name, or the type for a default instance
+    std::string type;                     // openai, azure_openai, azure_openai_cc, openrouter, ollama, demo
+    std::string base_url;                 // http(s), no trailing slash, no user, no query; empty only for demo
+    core::Secret api_key;                 // may be empty where the server wants none
+    std::vector<Endpoint> endpoints = {}; // several addresses or keys; empty = the two above are the only one
     std::optional<Entra> entra = {};
     std::vector<std::pair<std::string, core::Secret>> headers = {};
     ProviderTimeouts timeouts = {};
     std::size_t max_connections = 4096;   // per loop
+    int max_retries = 2;                  // of a model call that failed everywhere, with growing pauses
     std::vector<std::string> models = {}; // what it offers, as far as told; the first is the default
     std::string default_model = {};       // for agents that name none; may be empty
     std::string api_version = {};         // Azure, classic URLs only

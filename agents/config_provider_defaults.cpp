@@ -104,6 +104,21 @@ std::vector<std::string> missing_entra(ProviderConfig::Entra const& entra) {
     return missing;
 }
 
+// What an endpoint leaves open, it has from its provider, but a key of the environment only with the address that goes
+// with it. The provider's own are the first one's then.
+void complete_endpoints(ProviderConfig& config, ProviderType const& type) {
+    if (config.endpoints.empty()) return;
+    for (auto& endpoint : config.endpoints) {
+        if (endpoint.base_url.empty()) {
+            endpoint.base_url = config.base_url;
+            if (endpoint.api_key.empty()) endpoint.api_key = config.api_key;
+        }
+        trim_base_url(endpoint.base_url, type);
+    }
+    config.base_url = config.endpoints.front().base_url;
+    config.api_key = config.endpoints.front().api_key;
+}
+
 bool needs_key(ProviderConfig const& config, ProviderType const& type) {
     if (type.is_azure) return !config.entra;
     if (type.name == "openrouter") return true;
@@ -122,7 +137,10 @@ std::string missing_parts(ProviderConfig const& config, ProviderType const& type
     std::vector<std::string> missing;
     auto const variable = [&type](std::string_view name) { return std::string(type.env_prefix) + std::string(name); };
     if (config.base_url.empty() && type.name != "demo") missing.push_back(variable("_BASE_URL"));
-    bool const no_key = needs_key(config, type) && config.api_key.empty();
+    auto const has_no_key = [](ProviderConfig::Endpoint const& one) { return one.api_key.empty(); };
+    bool const no_key =
+        needs_key(config, type) &&
+        (config.api_key.empty() || std::any_of(config.endpoints.begin(), config.endpoints.end(), has_no_key));
     if (no_key && inherits) missing.push_back(variable("_API_KEY"));
     if (config.entra) {
         for (auto& name : missing_entra(*config.entra))
@@ -204,6 +222,7 @@ void complete_provider(ProviderConfig& config, ProviderType const& type, EnvLook
         if (config.api_version.empty()) config.api_version = value("_API_VERSION");
         if (config.api_version.empty()) config.api_version = kAzureApiVersion;
     }
+    complete_endpoints(config, type);
     if (!own_base_url) {
         bool const told = !config.models.empty();
         if (!told) config.models = split_models(value("_MODEL_LIST"));

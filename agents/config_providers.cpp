@@ -12,9 +12,10 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::array<std::string_view, 11> kEntryKeys{"type",        "base_url", "api_key",         "entra",
-                                                      "headers",     "timeouts", "max_connections", "models",
-                                                      "api_version", "ca_file",  "options"};
+constexpr std::array<std::string_view, 13> kEntryKeys{
+    "type",        "base_url", "api_key",     "endpoints", "entra",  "headers", "timeouts", "max_connections",
+    "max_retries", "models",   "api_version", "ca_file",   "options"};
+constexpr std::array<std::string_view, 3> kEndpointKeys{"base_url", "api_key", "weight"};
 constexpr std::array<std::string_view, 4> kEntraKeys{"tenant_id", "client_id", "client_secret", "token_url"};
 constexpr std::array<std::string_view, 4> kTimeoutKeys{"connect_ms", "first_byte_ms", "idle_ms", "total_ms"};
 // Set by the connection itself: a second one would break the framing or the routing of the request.
@@ -22,6 +23,9 @@ constexpr std::array<std::string_view, 8> kReservedHeaders{
     "connection", "content-length", "content-type", "host", "keep-alive", "te", "transfer-encoding", "upgrade"};
 constexpr double kTimeoutMsMax = 86'400'000;
 constexpr std::int64_t kConnectionsMax = 65'536;
+constexpr std::int64_t kRetriesMax = 10;
+constexpr std::size_t kEndpointsMax = 64;
+constexpr double kWeightMax = 1'000'000;
 constexpr std::size_t kNameBytesMax = 64;
 
 // Names show in metrics, logs and URLs.
@@ -73,6 +77,44 @@ void read_base_url(ObjectReader const& reader, std::string_view key, std::string
         return;
     }
     target = std::move(*url);
+}
+
+// Several ways to the same models. One that lacks a variable is left out as long as another is there.
+void read_endpoints(ObjectReader const& reader, ProviderConfig& config, std::vector<std::string>& unset) {
+    auto const* value = reader.find("endpoints");
+    if (value == nullptr) return;
+    auto const* list = value->if_array();
+    if (list == nullptr || list->empty() || list->size() > kEndpointsMax) {
+        auto const found = list == nullptr ? std::string(describe_type(*value))
+                                           : "an array of " + std::to_string(list->size()) + " endpoints";
+        return reader.fault("endpoints", found, "an array of 1 to 64 objects with base_url, api_key, weight");
+    }
+    std::vector<std::string> all_unset;
+    auto const pointer = join_pointer(reader.pointer(), "endpoints");
+    for (std::size_t i = 0; i < list->size(); ++i) {
+        auto at = join_pointer(pointer, std::to_string(i));
+        auto const* object = (*list)[i].if_object();
+        if (object == nullptr) {
+            reader.fault_at(std::move(at), std::string(describe_type((*list)[i])),
+                            "an object with base_url, api_key, weight");
+            continue;
+        }
+        std::vector<std::string> own_unset;
+        ObjectReader const inner(reader.scope(), *object, std::move(at), own_unset);
+        inner.allow_only(kEndpointKeys);
+        ProviderConfig::Endpoint endpoint{config.base_url, config.api_key};
+        read_base_url(inner, "base_url", endpoint.base_url);
+        if (auto key = inner.text("api_key")) endpoint.api_key = core::Secret(std::move(*key));
+        endpoint.weight = inner.number_above_zero("weight", kWeightMax).value_or(1);
+        if (own_unset.empty()) {
+            config.endpoints.push_back(std::move(endpoint));
+        } else {
+            reader.scope().warnings.push_back("provider " + in_quotes(config.name) + ": endpoint " + std::to_string(i) +
+                                              " is left out, because " + not_set(own_unset));
+            all_unset.insert(all_unset.end(), own_unset.begin(), own_unset.end());
+        }
+    }
+    if (config.endpoints.empty()) unset.insert(unset.end(), all_unset.begin(), all_unset.end());
 }
 
 void read_entra(ObjectReader const& reader, ProviderType const& type, ProviderConfig& config,
@@ -171,11 +213,13 @@ void ProviderBook::read_entry(FileScope& scope, std::string_view name, json::obj
     if (type != nullptr) config.timeouts = default_timeouts(*type);
     read_base_url(reader, "base_url", config.base_url);
     config.api_key = core::Secret(reader.text("api_key").value_or(""));
+    read_endpoints(reader, config, unset);
     read_headers(reader, config);
     read_timeouts(reader, config.timeouts, unset);
     if (auto const count = reader.integer("max_connections", 1, kConnectionsMax)) {
         config.max_connections = static_cast<std::size_t>(*count);
     }
+    if (auto const count = reader.integer("max_retries", 0, kRetriesMax)) config.max_retries = static_cast<int>(*count);
     config.models = reader.texts("models").value_or(std::vector<std::string>{});
     config.api_version = reader.text("api_version").value_or("");
     config.options = reader.free_object("options").value_or(json::object{});
@@ -196,8 +240,13 @@ void ProviderBook::read_entry(FileScope& scope, std::string_view name, json::obj
     config.type = std::string(type->name);
     read_entra(reader, *type, config, unset);
     config.unavailable = not_set(unset);
-    complete_provider(config, *type, env_, reader.has("base_url"), reader.has("api_key") || reader.has("entra"),
-                      scope.warnings);
+    auto const has_url = [](ProviderConfig::Endpoint const& one) { return !one.base_url.empty(); };
+    auto const has_key = [](ProviderConfig::Endpoint const& one) { return !one.api_key.empty(); };
+    bool const own_base_url =
+        reader.has("base_url") || std::any_of(config.endpoints.begin(), config.endpoints.end(), has_url);
+    bool const own_key = reader.has("api_key") || reader.has("entra") ||
+                         std::any_of(config.endpoints.begin(), config.endpoints.end(), has_key);
+    complete_provider(config, *type, env_, own_base_url, own_key, scope.warnings);
     providers_.push_back(std::move(config));
 }
 

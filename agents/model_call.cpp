@@ -4,10 +4,13 @@
 #include <utility>
 #include <variant>
 
+#include "agents/pause.hpp"
+
 namespace parley::agents {
 
 core::Task<bool> ModelCall::next(chat::Turn const& turn, std::vector<chat::RunEvent>& events, RoundFilter* filter) {
     auto const had = events.size();
+    if (!std::exchange(is_begun_, true)) plan_.begin(std::chrono::steady_clock::now());
     for (;;) {
         auto const more = co_await attempt(turn, events, filter);
         if (filter) filter->take(events, had);
@@ -16,21 +19,30 @@ core::Task<bool> ModelCall::next(chat::Turn const& turn, std::vector<chat::RunEv
         if (more) {
             reached_client_ = reached_client_ || shown;
             if (shown || !*more) co_return *more;
-            continue; // nothing to see yet: a fallback is still possible
+            continue; // nothing to see yet: another attempt is still possible
         }
-        auto const last = candidate_ + 1 == agent_.candidates.size();
-        if (last || reached_client_ || shown || !core::is_retryable(more.error())) co_return more.error();
-        overcome_.push_back(more.error());
-        stream_.reset();
-        model_pending_ = false;
-        ++candidate_;
-        if (filter) filter->restart();
+        if (reached_client_ || shown) co_return more.error();
+        auto const prepared = co_await prepare_another(more.error(), filter);
+        if (!prepared) co_return prepared.error();
     }
+}
+
+// Errors: the one that was given when there is no further attempt, kCancelled.
+core::Task<> ModelCall::prepare_another(core::Error const& error, RoundFilter* filter) {
+    auto const failed = plan_.candidate();
+    auto const step = plan_.after(error, std::chrono::steady_clock::now(), context_.deadline);
+    if (!step) co_return error;
+    overcome_.push_back({error, agent_.candidates[failed].agent_id, step->kind});
+    stream_.reset();
+    model_pending_ = false;
+    if (filter) filter->restart();
+    if (step->pause.count() > 0) co_return co_await pause(context_, step->pause);
+    co_return core::Result<>();
 }
 
 core::Task<bool> ModelCall::attempt(chat::Turn const& turn, std::vector<chat::RunEvent>& events, RoundFilter* filter) {
     if (!stream_) {
-        auto const& candidate = agent_.candidates[candidate_];
+        auto const& candidate = agent_.candidates[plan_.candidate()];
         auto const& asked = filter ? filter->turn_for(candidate) : turn;
         auto started = co_await candidate.provider->start(session_, context_, *candidate.model, asked);
         if (!started) co_return started.error();

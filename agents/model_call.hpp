@@ -1,11 +1,12 @@
-// One model call of a run: asks the agent's candidates in order, and turns to the next while nothing of the call has
-// been handed up yet. A run without tools is one call; the tool loop makes one a round.
+// One model call of a run: asks the agent's candidates, and makes another attempt (attempt_plan.hpp) while nothing of
+// the call has been handed up yet. A run without tools is one call; the tool loop makes one a round.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "agents/attempt_plan.hpp"
 #include "agents/catalogue.hpp"
 #include "chat/run_event.hpp"
 #include "chat/turn.hpp"
@@ -41,7 +42,7 @@ public:
     /// All references outlive it; `agent` has at least one candidate.
     ModelCall(providers::Session& session, core::Context const& context, Agent const& agent,
               BeforeAnswer* before = nullptr)
-        : session_(session), context_(context), agent_(agent), before_(before) {}
+        : session_(session), context_(context), agent_(agent), before_(before), plan_(agent.candidates) {}
 
     /// Like ModelStream::next: appends events, waits for some that a client can see; false = the call is complete.
     /// Errors: upstream faults of the last candidate tried, kCancelled, kDeadlineExceeded, kUnsupportedValue, those of
@@ -51,6 +52,7 @@ public:
     /// The next call begins, with the candidate that answered this one.
     void begin_again() noexcept {
         stream_.reset();
+        is_begun_ = false;
         reached_client_ = false;
     }
 
@@ -62,12 +64,21 @@ public:
 
     chat::Usage const& usage() const noexcept { return usage_; }              // of all calls
     std::int64_t last_prompt_tokens() const noexcept { return last_prompt_; } // of the last call that told
-    Candidate const& answered_by() const noexcept { return agent_.candidates[candidate_]; }
-    /// How many candidates it took, over all calls: 1 = the first one answered each time.
+    Candidate const& answered_by() const noexcept { return agent_.candidates[plan_.candidate()]; }
+
+    /// An attempt that failed, and was followed by another one.
+    struct Overcome {
+        core::Error error;
+        std::string_view agent_id; // whose model it was; lives as long as the agent
+        AttemptPlan::Kind then;
+    };
+    std::vector<Overcome> const& overcome() const noexcept { return overcome_; } // over all calls
+
+    /// How many attempts the calls took beyond one each, plus one: 1 = the first one answered each time.
     std::size_t attempts() const noexcept { return overcome_.size() + 1; }
-    std::vector<core::Error> const& overcome() const noexcept { return overcome_; }
 
 private:
+    core::Task<> prepare_another(core::Error const& error, RoundFilter* filter);
     core::Task<bool> attempt(chat::Turn const& turn, std::vector<chat::RunEvent>& events, RoundFilter* filter);
     void account(std::vector<chat::RunEvent>& events, std::size_t from);
 
@@ -76,7 +87,8 @@ private:
     Agent const& agent_;
     BeforeAnswer* before_; // null: nothing, or it is done
     std::unique_ptr<providers::ModelStream> stream_;
-    std::size_t candidate_ = 0;
+    AttemptPlan plan_;
+    bool is_begun_ = false;
     bool reached_client_ = false;
     std::string model_; // of the last ModelReport, kept until there is something to show with it
     std::string system_fingerprint_;
@@ -84,7 +96,7 @@ private:
     bool model_pending_ = false;
     chat::Usage usage_;
     std::int64_t last_prompt_ = 0;
-    std::vector<core::Error> overcome_;
+    std::vector<Overcome> overcome_;
 };
 
 } // namespace parley::agents

@@ -40,8 +40,8 @@ public:
     Candidate const& answered_by() const noexcept { return model_.answered_by(); }
     std::size_t attempts() const noexcept { return model_.attempts(); }
 
-    /// Errors that were overcome by a fallback, for the log.
-    std::vector<core::Error> const& overcome() const noexcept { return model_.overcome(); }
+    /// Attempts that failed and were followed by another, for the log.
+    std::vector<ModelCall::Overcome> const& overcome() const noexcept { return model_.overcome(); }
 
     /// What the tool loop did; nullptr for a run without tools.
     chat::AgentUsage const* agent_usage() const noexcept;

@@ -1,6 +1,10 @@
 #include "providers/http_provider.hpp"
 
+#include <map>
+#include <mutex>
+
 #include "core/json.hpp"
+#include "providers/model_health.hpp"
 #include "providers/provider_error.hpp"
 #include "providers/session.hpp"
 
@@ -16,10 +20,21 @@ constexpr core::MetricName kFirstByte{"parley_upstream_first_byte_seconds",
                                       "From sending a request to the head of the answer.",
                                       core::MetricKind::kHistogram};
 
+// Shared by all agents that ask the model.
+class HttpPreparedModel final : public PreparedModel {
+public:
+    HttpPreparedModel(std::unique_ptr<PreparedModel const> of_dialect, std::shared_ptr<ModelHealth> of_model)
+        : spoken(std::move(of_dialect)), health(std::move(of_model)) {}
+
+    std::unique_ptr<PreparedModel const> const spoken;
+    std::shared_ptr<ModelHealth> const health;
+};
+
 class HttpModelStream final : public ModelStream {
 public:
-    HttpModelStream(std::unique_ptr<net::ClientExchange> exchange, std::unique_ptr<Decoder> decoder)
-        : exchange_(std::move(exchange)), decoder_(std::move(decoder)) {}
+    HttpModelStream(ModelHealth::Call call, std::unique_ptr<net::ClientExchange> exchange,
+                    std::unique_ptr<Decoder> decoder)
+        : call_(std::move(call)), exchange_(std::move(exchange)), decoder_(std::move(decoder)) {}
 
     core::Task<bool> next(std::vector<chat::RunEvent>& events) override {
         if (finished_) {
@@ -28,18 +43,23 @@ public:
         }
         for (;;) {
             auto const piece = co_await exchange_->read();
-            if (!piece) co_return piece.error();
+            if (!piece) co_return failed(piece.error());
             if (piece->empty()) {
                 auto const whole = decoder_->finish(events);
-                if (!whole) co_return whole.error();
+                if (!whole) co_return failed(whole.error());
+                call_.succeeded();
                 co_return false;
             }
             auto const had = events.size();
             auto const read = decoder_->feed(*piece, events);
-            if (!read) co_return read.error();
+            if (!read) co_return failed(read.error());
             finished_ = decoder_->done();
-            if (events.size() > had) co_return true; // its end is dealt with when these have been used
+            if (events.size() > had) {
+                call_.succeeded(); // it speaks: whoever waits for the probe need not wait for its end
+                co_return true;    // its end is dealt with when these have been used
+            }
             if (finished_) {
+                call_.succeeded();
                 exchange_->release();
                 co_return false;
             }
@@ -47,6 +67,12 @@ public:
     }
 
 private:
+    core::Error const& failed(core::Error const& error) noexcept {
+        call_.failed(error, std::chrono::steady_clock::now());
+        return error;
+    }
+
+    ModelHealth::Call call_;
     std::unique_ptr<net::ClientExchange> exchange_;
     std::unique_ptr<Decoder> decoder_;
     bool finished_ = false;
@@ -63,53 +89,94 @@ class HttpProvider final : public Provider {
 public:
     HttpProvider(HttpProviderOptions options, std::unique_ptr<Dialect const> dialect)
         : options_(std::move(options)), dialect_(std::move(dialect)) {
-        headers_ =
-            "content-type: application/json\r\naccept: application/json, text/event-stream\r\nuser-agent: parley\r\n";
-        if (!options_.entra && !options_.api_key.empty()) {
-            headers_ += options_.key_header == KeyHeader::kApiKey ? "api-key: " : "authorization: Bearer ";
-            headers_ += options_.api_key.reveal() + "\r\n";
-        }
-        for (auto const& [name, value] : options_.headers)
-            headers_ += name + ": " + value.reveal() + "\r\n";
+        for (auto const& endpoint : options_.endpoints)
+            headers_.push_back(headers_for(endpoint));
     }
 
     std::string_view name() const noexcept override { return options_.name; }
     std::string_view type() const noexcept override { return options_.type; }
 
     std::unique_ptr<PreparedModel const> prepare(ModelSpec const& spec) const override {
-        return dialect_->prepare(spec);
+        return std::make_unique<HttpPreparedModel const>(dialect_->prepare(spec), health_of(spec.model));
     }
+
+    ModelHealth* health(PreparedModel const& model) const noexcept override { return own(model).health.get(); }
+    int max_retries() const noexcept override { return options_.max_retries; }
 
     core::Task<std::unique_ptr<ModelStream>> start(Session& session, core::Context const& context,
                                                    PreparedModel const& model, chat::Turn const& turn) const override {
-        auto encoded = dialect_->encode(model, turn);
+        auto const& prepared = own(model);
+        auto encoded = dialect_->encode(*prepared.spoken, turn);
         if (!encoded) co_return encoded.error();
-        auto exchange = co_await post(session, context, std::move(*encoded));
+        ModelHealth::Call call(prepared.health, std::chrono::steady_clock::now());
+        auto exchange = co_await post(session, context, std::move(*encoded), call);
         if (!exchange) co_return exchange.error();
         auto const type = (*exchange)->header("content-type");
         auto decoder = dialect_->decoder(is_stream(type, turn.stream));
-        co_return std::make_unique<HttpModelStream>(std::move(*exchange), std::move(decoder));
+        co_return std::make_unique<HttpModelStream>(std::move(call), std::move(*exchange), std::move(decoder));
     }
 
     core::Task<std::string> embed(Session& session, core::Context const& context, std::string_view model,
                                   std::string_view body_rest) const override {
-        auto exchange = co_await post(session, context, dialect_->encode_embeddings(model, body_rest));
+        ModelHealth::Call call(health_of(model), std::chrono::steady_clock::now());
+        auto exchange = co_await post(session, context, dialect_->encode_embeddings(model, body_rest), call);
         if (!exchange) co_return exchange.error();
         auto body = co_await net::HttpClient::read_all(**exchange, kEmbeddingsBytesMax);
-        if (!body) co_return body.error();
+        if (!body) {
+            call.failed(body.error(), std::chrono::steady_clock::now());
+            co_return body.error();
+        }
         auto const sound = core::check_json(*body, kEmbeddingsDepthMax);
         if (!sound || body->find("\"data\"") == std::string::npos)
             co_return error_unreadable("It holds no embeddings.", *body);
+        call.succeeded();
         co_return std::move(*body);
     }
 
 private:
-    // Sends and sorts out everything that is not a 2xx.
+    static HttpPreparedModel const& own(PreparedModel const& model) noexcept {
+        return static_cast<HttpPreparedModel const&>(model);
+    }
+
+    std::string headers_for(HttpEndpoint const& endpoint) const {
+        std::string headers =
+            "content-type: application/json\r\naccept: application/json, text/event-stream\r\nuser-agent: parley\r\n";
+        if (!options_.entra && !endpoint.api_key.empty()) {
+            headers += options_.key_header == KeyHeader::kApiKey ? "api-key: " : "authorization: Bearer ";
+            headers += endpoint.api_key.reveal() + "\r\n";
+        }
+        for (auto const& [name, value] : options_.headers)
+            headers += name + ": " + value.reveal() + "\r\n";
+        return headers;
+    }
+
+    // Agents that ask the same model learn from each other's calls.
+    std::shared_ptr<ModelHealth> health_of(std::string_view model) const {
+        std::lock_guard const lock(health_mutex_);
+        auto& health = health_[std::string(model)];
+        if (!health) {
+            std::vector<double> weights;
+            for (auto const& endpoint : options_.endpoints)
+                weights.push_back(endpoint.weight);
+            health = std::make_shared<ModelHealth>(weights);
+        }
+        return health;
+    }
+
     core::Task<std::unique_ptr<net::ClientExchange>> post(Session& session, core::Context const& context,
-                                                          EncodedRequest encoded) const {
+                                                          EncodedRequest encoded, ModelHealth::Call& call) const {
+        auto exchange = co_await send(session, context, std::move(encoded), call.endpoint());
+        if (!exchange) call.failed(exchange.error(), std::chrono::steady_clock::now());
+        co_return exchange;
+    }
+
+    // Sends and sorts out everything that is not a 2xx.
+    core::Task<std::unique_ptr<net::ClientExchange>> send(Session& session, core::Context const& context,
+                                                          EncodedRequest encoded, std::size_t endpoint) const {
+        auto const& upstream = options_.endpoints[endpoint].upstream;
         net::ClientRequest request;
-        request.target = options_.upstream->url.path + encoded.path;
-        request.headers = headers_;
+        request.target = upstream->url.path + encoded.path;
+        request.headers = headers_[endpoint];
         request.body = std::move(encoded.body);
         if (options_.entra) {
             auto const token = co_await entra_token(session, context, options_.name, *options_.entra);
@@ -117,7 +184,7 @@ private:
             request.headers += "authorization: Bearer " + *token + "\r\n";
         }
         auto const sent = std::chrono::steady_clock::now();
-        auto exchange = co_await session.http.send(context, options_.upstream, std::move(request));
+        auto exchange = co_await session.http.send(context, upstream, std::move(request));
         count(session, exchange, std::chrono::duration<double>(std::chrono::steady_clock::now() - sent).count());
         if (!exchange) co_return exchange.error();
         auto& answer = **exchange;
@@ -167,7 +234,9 @@ private:
 
     HttpProviderOptions options_;
     std::unique_ptr<Dialect const> dialect_;
-    std::string headers_;
+    std::vector<std::string> headers_; // as options_.endpoints
+    mutable std::mutex health_mutex_;  // taken when a configuration is loaded, and for embeddings
+    mutable std::map<std::string, std::shared_ptr<ModelHealth>> health_; // by model
 };
 
 } // namespace

@@ -17,14 +17,21 @@ namespace parley::providers {
 
 enum class KeyHeader : std::uint8_t { kBearer, kApiKey }; // Authorization: Bearer … | api-key: … (Azure)
 
+/// One way to the provider's models: an address, or the same address under another key.
+struct HttpEndpoint {
+    std::shared_ptr<net::Upstream const> upstream;
+    core::Secret api_key = {}; // empty = none is sent
+    double weight = 1;         // its share of the calls, against the others'
+};
+
 struct HttpProviderOptions {
     std::string name;
     std::string type;
-    std::shared_ptr<net::Upstream const> upstream;
+    std::vector<HttpEndpoint> endpoints; // at least one
     KeyHeader key_header = KeyHeader::kBearer;
-    core::Secret api_key;                   // empty = none is sent
-    std::optional<EntraOptions> entra = {}; // wins over api_key
+    std::optional<EntraOptions> entra = {}; // wins over the endpoints' keys
     std::vector<std::pair<std::string, core::Secret>> headers = {};
+    int max_retries = 0;
 };
 
 std::unique_ptr<Provider const> make_http_provider(HttpProviderOptions options, std::unique_ptr<Dialect const> dialect);

@@ -16,7 +16,8 @@
 
 namespace parley::providers {
 
-class Session; // one per loop: connection pools (providers/session.hpp)
+class ModelHealth; // providers/model_health.hpp
+class Session;     // one per loop: connection pools (providers/session.hpp)
 
 /// What an agent fixes about its model. Serialised once, when the configuration is loaded.
 struct ModelSpec {
@@ -52,7 +53,14 @@ public:
 
     virtual std::unique_ptr<PreparedModel const> prepare(ModelSpec const& spec) const = 0;
 
-    /// Sends the request and waits for the head of the answer. Retries nothing: that is the caller's decision.
+    /// How the model has been answering. nullptr for a provider that is never away (demo): nothing is retried there.
+    virtual ModelHealth* health(PreparedModel const&) const noexcept { return nullptr; }
+
+    /// How often a model call that failed at all candidates may be made again; see agents/model_call.hpp.
+    virtual int max_retries() const noexcept { return 0; }
+
+    /// Sends the request to the endpoint that looks best and waits for the head of the answer. Retries nothing: that is
+    /// the caller's decision.
     /// Errors: those of the provider, mapped; a plain HTTP error of the provider arrives here, not in next().
     virtual core::Task<std::unique_ptr<ModelStream>> start(Session& session, core::Context const& context,
                                                            PreparedModel const& model,

@@ -64,19 +64,22 @@ core::Result<Spoken> dialect_for(ProviderOptions const& options, net::Url& url) 
 
 core::Result<std::shared_ptr<Provider const>> make_provider(ProviderOptions const& options) {
     if (options.type == "demo") return std::shared_ptr<Provider const>(make_demo_provider(options.name));
-    auto url = net::parse_url(options.base_url);
-    if (!url) return url.error();
-    auto spoken = dialect_for(options, *url);
-    if (!spoken) return spoken.error();
-
     HttpProviderOptions made;
     made.name = options.name;
     made.type = options.type;
-    made.key_header = spoken->key_header;
-    made.api_key = options.api_key;
     made.headers = options.headers;
+    made.max_retries = options.max_retries;
+    std::unique_ptr<Dialect> dialect; // of the first endpoint: the others serve the same API
     try {
-        made.upstream = upstream_for(options, std::move(*url));
+        for (auto const& endpoint : options.endpoints) {
+            auto url = net::parse_url(endpoint.base_url);
+            if (!url) return url.error();
+            auto spoken = dialect_for(options, *url);
+            if (!spoken) return spoken.error();
+            if (!dialect) dialect = std::move(spoken->dialect);
+            made.key_header = spoken->key_header;
+            made.endpoints.push_back({upstream_for(options, std::move(*url)), endpoint.api_key, endpoint.weight});
+        }
         if (options.entra) {
             auto token_url = net::parse_url(options.entra->token_url);
             if (!token_url) return token_url.error();
@@ -87,7 +90,7 @@ core::Result<std::shared_ptr<Provider const>> make_provider(ProviderOptions cons
     } catch (std::exception const& e) {
         return core::make_error(core::Errc::kInvalidValue, e.what());
     }
-    return std::shared_ptr<Provider const>(make_http_provider(std::move(made), std::move(spoken->dialect)));
+    return std::shared_ptr<Provider const>(make_http_provider(std::move(made), std::move(dialect)));
 }
 
 } // namespace parley::providers

@@ -29,16 +29,22 @@ struct ProviderOptions {
         std::chrono::milliseconds total{600'000};
     };
 
+    struct Endpoint {
+        std::string base_url;
+        core::Secret api_key;
+        double weight = 1;
+    };
+
     std::string name;
     std::string type;
-    std::string base_url;
-    core::Secret api_key;
+    std::vector<Endpoint> endpoints; // at least one, but for demo
     std::optional<Entra> entra = {};
     std::vector<std::pair<std::string, core::Secret>> headers = {};
     Timeouts timeouts = {};
     std::size_t max_connections = 4096; // per loop
     std::string api_version = {};
     std::string ca_file = {};
+    int max_retries = 0;
 };
 
 /// Errors: kInvalidValue in plain words (unknown type, bad URL, unreadable CA file).

@@ -15,6 +15,7 @@
 
 #include <sys/resource.h>
 
+#include "agents/upstream_health.hpp"
 #include "server/app_loop.hpp"
 #include "server/app_store.hpp"
 #include "server/memory_idempotency_store.hpp"
@@ -32,6 +33,11 @@ constexpr std::chrono::seconds kInterruptDrain{5}; // a person at the terminal d
 constexpr std::size_t kReservedDescriptors = 64;
 constexpr std::size_t kShownDigits = 12; // of a hash at start; a reload logs all of them
 
+constexpr core::MetricName kEndpoints{"parley_upstream_endpoints", "Endpoints of models that agents have.",
+                                      core::MetricKind::kGauge};
+constexpr core::MetricName kEndpointsShut{"parley_upstream_endpoints_shut",
+                                          "Of those, how many are asked last, because they fail or asked for a pause.",
+                                          core::MetricKind::kGauge};
 constexpr core::MetricName kStoreReady{"parley_store_ready", "1 while the store of conversations can be used.",
                                        core::MetricKind::kGauge};
 
@@ -95,7 +101,7 @@ public:
         if (!settings_.session_headers.empty()) shared_.session_headers = settings_.session_headers;
         shared_.store_health = [this] { return store_health(); };
         shared_.idempotency = std::make_unique<MemoryIdempotencyStore>();
-        shared_.metrics_page = [this] { return summed_metrics(); };
+        shared_.metrics_page = [this](agents::Catalogue const& used) { return summed_metrics(used); };
         shared_.mcp_health = [this] {
             std::vector<McpServerHealth> all;
             for (auto const& one : mcp_host_->health())
@@ -284,13 +290,20 @@ private:
         }
     }
 
-    std::string summed_metrics() const {
+    std::string summed_metrics(agents::Catalogue const& catalogue) const {
         std::vector<core::MetricSet const*> sets{&metrics_};
         for (auto const& runner : loops_)
             sets.push_back(&runner->loop.metrics());
         sets.push_back(&mcp_host_->metrics());
         core::MetricSet now;
         now.counter(kStoreReady).add(store_->state().ready ? 1 : 0);
+        for (auto const& upstream : agents::upstream_health(catalogue, steady_clock::now())) {
+            for (auto const& endpoint : upstream.endpoints) {
+                auto const labels = core::Labels{{"provider", upstream.provider}, {"model", upstream.model}};
+                now.counter(kEndpoints, labels).add(1);
+                now.counter(kEndpointsShut, labels).add(endpoint.state == "closed" ? 0 : 1);
+            }
+        }
         sets.push_back(&now);
         return metrics_page(sets);
     }

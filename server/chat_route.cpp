@@ -105,6 +105,18 @@ std::optional<std::string> task_content(agents::TaskPolicy policy, BackgroundTas
     return heuristic_task_answer(task, core::json_body_to_text(core::strip_quotes(prompt)));
 }
 
+std::string_view attempt_name(agents::AttemptPlan::Kind kind) {
+    switch (kind) {
+        case agents::AttemptPlan::Kind::kEndpoint:
+            return "endpoint";
+        case agents::AttemptPlan::Kind::kFallback:
+            return "fallback";
+        case agents::AttemptPlan::Kind::kRetry:
+            return "retry";
+    }
+    return "retry";
+}
+
 StoredAnswer given_content(std::string content) {
     StoredAnswer answer;
     std::string body;
@@ -219,15 +231,16 @@ core::Awaitable<void> Gateway::run_chat(agents::Agent const& agent, chat::Turn t
     } else {
         co_await collect_run(run, reply, exchange, state);
     }
-    state.attempts = run.attempts();
     state.answered_by = run.answered_by().agent_id;
     state.usage = run.usage();
-    for (auto const& error : run.overcome()) {
-        metrics_.count_fallback(state.agent);
+    for (auto const& [error, failed, then] : run.overcome()) {
+        auto const what = attempt_name(then);
+        metrics_.count_attempt(state.agent, what);
         loop_.log()
-            .warn("fallback")
+            .warn(what)
             .add("request_id", state.request_id)
             .add("agent", state.agent)
+            .add("after", failed)
             .add("error", core::code_name(error.code))
             .add("reason", error.message);
     }
@@ -274,6 +287,7 @@ core::Awaitable<void> Gateway::stream_run(agents::Run& run, ChatReply& reply, ne
         out.clear();
         auto const more = co_await run.next(events);
         reading = more && *more;
+        state.attempts = run.attempts();
         note_tools(state, events);
         writer.write(events, out);
         if (reply.kept) reply.kept->write(events);
@@ -310,6 +324,7 @@ core::Awaitable<void> Gateway::collect_run(agents::Run& run, ChatReply& reply, n
     while (reading) {
         events.clear();
         auto const more = co_await run.next(events);
+        state.attempts = run.attempts();
         note_tools(state, events);
         if (!more) co_return fail(exchange, state, Gateway::told_error(more.error(), exchange));
         if (!events.empty()) mark_first_token(state);

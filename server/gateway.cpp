@@ -285,7 +285,7 @@ core::Result<net::Response> Gateway::page(RouteId route, net::Request const& req
         case RouteId::kReady:
             return ready_page(*catalogue_, shared_);
         case RouteId::kMetrics:
-            return net::Response{200, shared_.metrics_page(), "text/plain; version=0.0.4; charset=utf-8"};
+            return net::Response{200, shared_.metrics_page(*catalogue_), "text/plain; version=0.0.4; charset=utf-8"};
         case RouteId::kOpenApi:
             return openapi_page();
         case RouteId::kDocs:
@@ -345,12 +345,13 @@ void Gateway::decorate(net::Response& response, RequestState const& state) const
     headers.emplace_back("x-request-id", state.request_id);
     auto const elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - state.started);
     headers.emplace_back("openai-processing-ms", std::to_string(elapsed.count()));
+    if (state.attempts != 0) headers.emplace_back("x-parley-attempts", std::to_string(state.attempts));
     if (state.replayed) headers.emplace_back("idempotent-replayed", "true");
     if (!state.origin.empty()) {
         headers.emplace_back("access-control-allow-origin", state.origin);
         headers.emplace_back("access-control-expose-headers",
                              "x-request-id, openai-processing-ms, retry-after, retry-after-ms, x-should-retry, "
-                             "idempotent-replayed");
+                             "idempotent-replayed, x-parley-attempts");
         headers.emplace_back("vary", "origin");
     }
 }

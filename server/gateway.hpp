@@ -71,11 +71,11 @@ struct GatewayShared {
     std::chrono::milliseconds commit_stream_after{15'000}; // silence before a stream's head is sent all the same
     std::string version;
     std::atomic<bool> draining{false};
-    std::function<std::string()> metrics_page;                        // all loops summed up; any thread
-    std::function<std::shared_ptr<ReloadState const>()> reload_state; // any thread
-    std::function<StoreHealth()> store_health;                        // any thread
-    std::function<std::vector<McpServerHealth>()> mcp_health;         // any thread; may be empty: nothing runs
-    std::unique_ptr<IdempotencyStore> idempotency;                    // null: Idempotency-Key is not looked at
+    std::function<std::string(agents::Catalogue const&)> metrics_page; // all loops summed up; any thread
+    std::function<std::shared_ptr<ReloadState const>()> reload_state;  // any thread
+    std::function<StoreHealth()> store_health;                         // any thread
+    std::function<std::vector<McpServerHealth>()> mcp_health;          // any thread; may be empty: nothing runs
+    std::unique_ptr<IdempotencyStore> idempotency;                     // null: Idempotency-Key is not looked at
     std::vector<std::string> session_headers = default_session_headers();
     UserForwarding forwarding;
 };

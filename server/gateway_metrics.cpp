@@ -24,6 +24,9 @@ constexpr core::MetricName kRequestTokens{"parley_tokens_total", "Tokens that pr
                                           core::MetricKind::kCounter};
 constexpr core::MetricName kFallbacks{"parley_fallbacks_total", "Model calls that a fallback took over, by agent.",
                                       core::MetricKind::kCounter};
+constexpr core::MetricName kRetries{"parley_retries_total",
+                                    "Model calls made again, after a pause (retry) or at another endpoint, by agent.",
+                                    core::MetricKind::kCounter};
 // Without the tools' names: those come from servers and models, and would make series without bound.
 constexpr core::MetricName kToolCalls{"parley_tool_calls_total", "Calls of tools that agents ran, by outcome.",
                                       core::MetricKind::kCounter};
@@ -83,8 +86,9 @@ void GatewayMetrics::count_task() {
     set_.counter(kTasks).add();
 }
 
-void GatewayMetrics::count_fallback(std::string const& agent) {
-    set_.counter(kFallbacks, {{"agent", agent}}).add();
+void GatewayMetrics::count_attempt(std::string const& agent, std::string_view kind) {
+    if (kind == "fallback") return set_.counter(kFallbacks, {{"agent", agent}}).add();
+    set_.counter(kRetries, {{"agent", agent}, {"kind", std::string(kind)}}).add();
 }
 
 void GatewayMetrics::count(RequestState const& state, double seconds, bool client_gone) {

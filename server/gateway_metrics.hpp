@@ -32,8 +32,8 @@ public:
     /// A background task of a client was answered without a model.
     void count_task();
 
-    /// A fallback took over from another model.
-    void count_fallback(std::string const& agent);
+    /// An attempt at a model call failed, and another one followed: endpoint, fallback or retry.
+    void count_attempt(std::string const& agent, std::string_view kind);
 
     core::Counter& in_flight;
     core::Histogram& first_token;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "agents/upstream_health.hpp"
 #include "embedded/web.hpp"
 #include "server/api_error.hpp"
 
@@ -169,16 +170,38 @@ json::object store_object(StoreHealth const& store) {
     return object;
 }
 
+// The models of a provider that agents have, and how each has been answering.
+json::array provider_models(std::vector<agents::UpstreamHealth> const& upstreams, std::string_view provider) {
+    json::array models;
+    for (auto const& upstream : upstreams) {
+        if (upstream.provider != provider) continue;
+        json::array endpoints;
+        for (auto const& endpoint : upstream.endpoints) {
+            json::object one{{"circuit", endpoint.state},
+                             {"failures_in_a_row", endpoint.failures},
+                             {"in_flight", endpoint.in_flight}};
+            if (endpoint.rests_for.count() != 0) one["retry_after_ms"] = endpoint.rests_for.count();
+            endpoints.push_back(std::move(one));
+        }
+        models.push_back(json::object{
+            {"model", upstream.model}, {"endpoints", std::move(endpoints)}, {"retries_left", upstream.retries_left}});
+    }
+    return models;
+}
+
 void add_details(json::object& health, agents::Catalogue const& catalogue, GatewayShared const& shared) {
     json::array agents;
     for (auto const& agent : catalogue.agents())
         agents.push_back(agent_health(agent));
     json::array providers;
+    auto const upstreams = agents::upstream_health(catalogue, std::chrono::steady_clock::now());
     for (auto const& state : catalogue.providers()) {
         json::object one{{"name", state.config.name},
                          {"type", state.config.type},
                          {"status", state.provider ? "configured" : "unavailable"}};
         if (!state.provider) one["reason"] = state.unavailable;
+        if (auto models = provider_models(upstreams, state.config.name); !models.empty())
+            one["models"] = std::move(models);
         providers.push_back(std::move(one));
     }
     json::array files;

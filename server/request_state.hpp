@@ -35,7 +35,7 @@ struct RequestState {
     std::optional<chat::Usage> usage;
     std::optional<chat::AgentUsage> agent_usage; // of a run with tools, once it has told
     std::int64_t tool_calls = 0;                 // that have ended, also in a run that failed later
-    std::size_t attempts = 0;
+    std::size_t attempts = 0;                    // at model calls, beyond one each, plus one; 0 = no model was asked
     int status = 0;
     bool stream = false;
     bool replayed = false; // an answer that was kept for its Idempotency-Key

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "providers/model_health.hpp"
 #include "providers/provider.hpp"
 
 namespace parley::fakes {
@@ -40,6 +41,14 @@ public:
     std::string_view name() const noexcept override { return name_; }
     std::string_view type() const noexcept override { return "fake"; }
     int starts() const noexcept { return starts_; }
+
+    /// From now on it is a provider that can be away: it has these, and so many retries.
+    void can_fail(std::shared_ptr<providers::ModelHealth> health, int max_retries) {
+        health_ = std::move(health);
+        max_retries_ = max_retries;
+    }
+    providers::ModelHealth* health(providers::PreparedModel const&) const noexcept override { return health_.get(); }
+    int max_retries() const noexcept override { return max_retries_; }
     std::vector<Asked> const& asked() const noexcept { return asked_; }
 
     std::unique_ptr<providers::PreparedModel const> prepare(providers::ModelSpec const&) const override {
@@ -91,6 +100,8 @@ private:
     std::string name_;
     std::vector<Steps> rounds_;
     std::vector<core::Error> refusals_;
+    std::shared_ptr<providers::ModelHealth> health_;
+    int max_retries_ = 0;
     mutable int starts_ = 0; // one loop, one test
     mutable std::vector<Asked> asked_;
 };

@@ -139,6 +139,29 @@ TEST(ConfigProviders, AKeyOfTheEnvironmentNeverGoesToAnotherServer) {
     EXPECT_EQ(good_entry(R"("type": "openai", "api_key": "own")", env).api_key.reveal(), "own");
 }
 
+TEST(ConfigProviders, EndpointsHaveFromTheProviderWhatTheyLeaveOpen) {
+    auto const p = good_entry(
+        R"("type": "openai", "base_url": "https://one/v1/", "api_key": "shared", "max_retries": 5, "endpoints": [
+             {}, {"api_key": "${K}", "weight": 3}, {"base_url": "https://two/v1/"}])",
+        {{"K", "own"}});
+    ASSERT_EQ(p.endpoints.size(), 3U);
+    EXPECT_EQ(p.endpoints[0].base_url, "https://one/v1");
+    EXPECT_EQ(p.endpoints[0].api_key.reveal(), "shared");
+    EXPECT_EQ(p.endpoints[1].api_key.reveal(), "own");
+    EXPECT_EQ(p.endpoints[1].weight, 3);
+    EXPECT_EQ(p.endpoints[2].base_url, "https://two/v1");
+    EXPECT_EQ(p.endpoints[2].api_key.reveal(), "shared") << "written beside it";
+    EXPECT_EQ(p.max_retries, 5);
+}
+
+TEST(ConfigProviders, AKeyOfTheEnvironmentDoesNotGoToAnotherAddress) {
+    auto const p = good_entry(R"("type": "openai", "endpoints": [{"base_url": "https://two/v1"}])",
+                              {{"OPENAI_API_KEY", "secret"}});
+    ASSERT_EQ(p.endpoints.size(), 1U);
+    EXPECT_TRUE(p.endpoints[0].api_key.empty());
+    EXPECT_TRUE(p.api_key.empty());
+}
+
 TEST(ConfigProviders, ReadsAWholeEntry) {
     auto const p = good_entry(
         R"("type": "openai", "base_url": "https://h:8443/v1/", "api_key": "${K}", "headers": {"X-Team": "t-${K}"},
