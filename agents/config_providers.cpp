@@ -70,9 +70,10 @@ void read_base_url(ObjectReader const& reader, std::string_view key, std::string
     auto url = reader.text(key);
     if (!url) return;
     if (auto const problem = base_url_problem(*url)) {
-        // A URL may carry a password: only one without @ is quoted.
+        // A URL may carry a password or a key: only one without @ is quoted, and only up to ? or #.
         auto const written = reader.written(key);
-        reader.fault(key, *problem + (written.find('@') == std::string_view::npos ? ": " + in_quotes(written) : ""),
+        auto const shown = written.substr(0, std::min(written.find_first_of("?#"), written.size() - 1) + 1);
+        reader.fault(key, *problem + (written.find('@') == std::string_view::npos ? ": " + in_quotes(shown) : ""),
                      "an http:// or https:// URL without user, query and fragment");
         return;
     }

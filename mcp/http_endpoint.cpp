@@ -18,6 +18,12 @@ constexpr int kChallengesMax = 6; // a token, a step-up or two, and nonces in be
 // The session's own limits decide; these only bound what it might forget.
 constexpr std::chrono::hours kForever{24};
 
+// The token of "authorization: Bearer TOKEN".
+std::string_view credential_in(std::string_view headers) {
+    auto const line = headers.substr(0, headers.find('\r'));
+    return line.starts_with("authorization: ") ? line.substr(line.rfind(' ') + 1) : std::string_view{};
+}
+
 } // namespace
 
 core::Result<std::unique_ptr<HttpEndpoint>> HttpEndpoint::make(TransportParts const& parts,
@@ -50,6 +56,7 @@ core::Result<std::unique_ptr<HttpEndpoint>> HttpEndpoint::make(TransportParts co
 HttpEndpoint::HttpEndpoint(TransportParts const& parts, std::shared_ptr<ServerSpec const> spec,
                            std::shared_ptr<net::Upstream const> upstream, std::string target)
     : http_(parts.http),
+      secrets_(parts.secrets),
       spec_(std::move(spec)),
       upstream_(std::move(upstream)),
       target_(std::move(target)),
@@ -61,6 +68,7 @@ core::Task<HttpEndpoint::Answer> HttpEndpoint::request(core::Context const& cont
     for (auto challenges = 0;; ++challenges) {
         auto const authorisation = co_await authorizer_->headers(context, method, url_ + target);
         if (!authorisation) co_return authorisation.error();
+        if (secrets_) secrets_->add(credential_in(*authorisation));
         net::ClientRequest request{method, target, headers + *authorisation, body};
         auto answer = co_await http_.send(context, upstream_, std::move(request));
         if (!answer) co_return answer.error();

@@ -41,6 +41,7 @@ private:
                  std::shared_ptr<net::Upstream const> upstream, std::string target);
 
     net::HttpClient& http_;
+    std::shared_ptr<core::Redactor> secrets_;
     std::shared_ptr<ServerSpec const> spec_;
     std::shared_ptr<net::Upstream const> upstream_;
     std::string target_;

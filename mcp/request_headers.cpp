@@ -33,18 +33,22 @@ bool is_header_value(std::string_view value) noexcept {
     return std::ranges::all_of(value, [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
 }
 
-// {{user_id}} and its like. Unknown ones stay: they may be the server's own.
-std::string filled(std::string value, Caller const& caller) {
+// {{user_id}} and its like, in one pass: what is put in is not looked at again, or a user could name another one.
+// Unknown ones stay: they may be the server's own.
+std::string filled(std::string_view value, Caller const& caller) {
     std::array<std::pair<std::string_view, std::string_view>, 4> const known{
         {{"{{user_id}}", caller.user_id.empty() ? caller.principal : caller.user_id},
          {"{{session_id}}", caller.session_id},
          {"{{agent_id}}", caller.agent_id},
          {"{{request_id}}", caller.request_id}}};
-    for (auto const& [name, with] : known) {
-        for (auto at = value.find(name); at != std::string::npos; at = value.find(name, at + with.size()))
-            value.replace(at, name.size(), with);
+    std::string out;
+    while (!value.empty()) {
+        auto const next =
+            std::ranges::find_if(known, [value](auto const& one) { return value.starts_with(one.first); });
+        out += next == known.end() ? value.substr(0, 1) : next->second;
+        value.remove_prefix(next == known.end() ? 1 : next->first.size());
     }
-    return value;
+    return out;
 }
 
 void append_line(std::string& out, std::string_view name, std::string_view value) {

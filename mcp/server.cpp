@@ -41,6 +41,32 @@ std::string_view transport_name(Transport transport) noexcept {
     return "";
 }
 
+// What the server is given, and may say again: in an error, or as its last words.
+std::shared_ptr<core::Redactor> secrets_of(ServerSpec const& spec) {
+    auto secrets = std::make_shared<core::Redactor>();
+    for (auto const& [name, value] : spec.env)
+        secrets->add(value.reveal());
+    for (auto const& [name, value] : spec.headers)
+        secrets->add(value.reveal());
+    for (auto const& arg : spec.args) { // --token=…: the value by itself, too
+        secrets->add(arg.reveal());
+        secrets->add(std::string_view(arg.reveal()).substr(arg.reveal().find('=') + 1));
+    }
+    std::string_view query = spec.url.reveal();
+    query.remove_prefix(std::min(query.find('?'), query.size()));
+    while (!query.empty()) {
+        query.remove_prefix(1);
+        auto const pair = query.substr(0, query.find('&'));
+        secrets->add(pair.substr(pair.find('=') + 1));
+        query.remove_prefix(pair.size());
+    }
+    auto const& oauth = spec.oauth;
+    for (auto const* const secret :
+         {&oauth.client_secret, &oauth.private_key_pem, &oauth.assertion, &oauth.idp_client_secret})
+        secrets->add(secret->reveal());
+    return secrets;
+}
+
 } // namespace
 
 Server::Server(TransportParts parts, std::shared_ptr<ServerSpec const> spec, Pins& pins, core::MetricSet& metrics)
@@ -52,7 +78,9 @@ Server::Server(TransportParts parts, std::shared_ptr<ServerSpec const> spec, Pin
       guest_left_(parts_.loop),
       tasks_(parts_.loop),
       metrics_(metrics),
-      sessions_gauge_(metrics.counter(kSessions, {{"server", spec_->label}})) {}
+      sessions_gauge_(metrics.counter(kSessions, {{"server", spec_->label}})) {
+    parts_.secrets = secrets_of(*spec_);
+}
 
 Server::~Server() = default;
 
@@ -124,7 +152,7 @@ core::Awaitable<void> Server::start(Seat& seat, Caller caller) {
         auto error = started.error();
         if (error.code == Errc::kDeadlineExceeded)
             error.message = "It was not ready within " + std::to_string(spec_->start_timeout.count() / 1000) + " s.";
-        last_words_ = session->diagnosis();
+        last_words_ = (*parts_.secrets)(session->diagnosis());
         failed(seat, error);
         co_await session->close();
     }
@@ -133,9 +161,9 @@ core::Awaitable<void> Server::start(Seat& seat, Caller caller) {
 }
 
 void Server::failed(Seat& seat, core::Error const& error) {
-    seat.last_error = error.message;
-    last_error_ = error.message;
-    if (seat.session) last_words_ = seat.session->diagnosis();
+    seat.last_error = (*parts_.secrets)(error.message);
+    last_error_ = seat.last_error;
+    if (seat.session) last_words_ = (*parts_.secrets)(seat.session->diagnosis());
     // One that worked until now may be tried at once; one that never came up, or falls each time, later and later.
     auto const worked = seat.session && seat.proven;
     seat.failures = worked ? 0 : seat.failures + 1;
@@ -151,7 +179,7 @@ void Server::failed(Seat& seat, core::Error const& error) {
         .warn("mcp_server_failed")
         .add("server", spec_->label)
         .add("failures", static_cast<std::int64_t>(seat.failures))
-        .add("reason", plain_text(error.message));
+        .add("reason", plain_text(seat.last_error));
 }
 
 // The session is of no use any more, and somebody else may have seen that already.
@@ -212,7 +240,7 @@ core::Task<> Server::enter(core::Context const& context) {
 
 CallResult Server::told(std::string text) const {
     CallResult result;
-    result.text = "The tool server '" + spec_->label + "' could not do this. " + std::move(text);
+    result.text = "The tool server '" + spec_->label + "' could not do this. " + (*parts_.secrets)(std::move(text));
     result.is_error = true;
     return result;
 }

@@ -35,7 +35,12 @@ core::Task<std::shared_ptr<ToolList const>> Server::tools(core::Context const& c
     ++seat.users;
     auto list = co_await this->list(context, caller, seat);
     --seat.users;
-    if (!list) co_return list.error();
+    if (!list) {
+        auto error = list.error();
+        error.message = (*parts_.secrets)(std::move(error.message));
+        error.detail = (*parts_.secrets)(std::move(error.detail));
+        co_return error;
+    }
     co_return std::move(*list);
 }
 

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "core/context.hpp"
+#include "core/redactor.hpp"
 #include "core/task.hpp"
 #include "mcp/auth.hpp"
 #include "mcp/sampler.hpp"
@@ -69,8 +70,9 @@ public:
 struct TransportParts {
     net::Loop& loop;
     net::HttpClient& http;
-    Approver approver = {};     // for OAuth; empty = nobody can approve
-    Sampler* sampler = nullptr; // null: no server is offered a model
+    Approver approver = {};                       // for OAuth; empty = nobody can approve
+    Sampler* sampler = nullptr;                   // null: no server is offered a model
+    std::shared_ptr<core::Redactor> secrets = {}; // what must not be repeated; null: nobody asks
 };
 
 std::unique_ptr<Channel> make_stdio_channel(TransportParts const& parts, std::shared_ptr<ServerSpec const> spec,

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "core/json.hpp"
+#include "core/redactor.hpp"
 #include "providers/model_health.hpp"
 #include "providers/provider_error.hpp"
 #include "providers/session.hpp"
@@ -30,11 +31,22 @@ public:
     std::shared_ptr<ModelHealth> const health;
 };
 
+// A provider may repeat what it was sent.
+core::Error without_secrets(core::Error error, core::Redactor const& redactor) {
+    for (auto* const text : {&error.message, &error.param, &error.detail})
+        *text = redactor(std::move(*text));
+    return error;
+}
+
 class HttpModelStream final : public ModelStream {
 public:
     HttpModelStream(ModelHealth::Call call, std::unique_ptr<net::ClientExchange> exchange,
-                    std::unique_ptr<Decoder> decoder)
-        : call_(std::move(call)), exchange_(std::move(exchange)), decoder_(std::move(decoder)) {}
+                    std::unique_ptr<Decoder> decoder, core::Redactor const& redactor, std::string token)
+        : call_(std::move(call)),
+          exchange_(std::move(exchange)),
+          decoder_(std::move(decoder)),
+          redactor_(redactor),
+          token_(std::move(token)) {}
 
     core::Task<bool> next(std::vector<chat::RunEvent>& events) override {
         if (finished_) {
@@ -67,14 +79,19 @@ public:
     }
 
 private:
-    core::Error const& failed(core::Error const& error) noexcept {
+    core::Error failed(core::Error const& error) {
         call_.failed(error, std::chrono::steady_clock::now());
-        return error;
+        if (token_.empty()) return without_secrets(error, redactor_);
+        auto redactor = redactor_;
+        redactor.add(token_);
+        return without_secrets(error, redactor);
     }
 
     ModelHealth::Call call_;
     std::unique_ptr<net::ClientExchange> exchange_;
     std::unique_ptr<Decoder> decoder_;
+    core::Redactor const& redactor_; // of the provider, which the agent keeps
+    std::string token_;              // an access token that was sent
     bool finished_ = false;
 };
 
@@ -91,6 +108,11 @@ public:
         : options_(std::move(options)), dialect_(std::move(dialect)) {
         for (auto const& endpoint : options_.endpoints)
             headers_.push_back(headers_for(endpoint));
+        for (auto const& endpoint : options_.endpoints)
+            redactor_.add(endpoint.api_key.reveal());
+        for (auto const& [name, value] : options_.headers)
+            redactor_.add(value.reveal());
+        if (options_.entra) redactor_.add(options_.entra->client_secret.reveal());
     }
 
     std::string_view name() const noexcept override { return options_.name; }
@@ -113,7 +135,10 @@ public:
         if (!exchange) co_return exchange.error();
         auto const type = (*exchange)->header("content-type");
         auto decoder = dialect_->decoder(is_stream(type, turn.stream));
-        co_return std::make_unique<HttpModelStream>(std::move(call), std::move(*exchange), std::move(decoder));
+        auto const kept = options_.entra ? session.tokens.find(options_.name) : session.tokens.end();
+        auto token = kept != session.tokens.end() ? kept->second.value : std::string();
+        co_return std::make_unique<HttpModelStream>(std::move(call), std::move(*exchange), std::move(decoder),
+                                                    redactor_, std::move(token));
     }
 
     core::Task<std::string> embed(Session& session, core::Context const& context, std::string_view model,
@@ -128,7 +153,7 @@ public:
         }
         auto const sound = core::check_json(*body, kEmbeddingsDepthMax);
         if (!sound || body->find("\"data\"") == std::string::npos)
-            co_return error_unreadable("It holds no embeddings.", *body);
+            co_return without_secrets(error_unreadable("It holds no embeddings.", *body), redactor_);
         call.succeeded();
         co_return std::move(*body);
     }
@@ -166,8 +191,9 @@ private:
     core::Task<std::unique_ptr<net::ClientExchange>> post(Session& session, core::Context const& context,
                                                           EncodedRequest encoded, ModelHealth::Call& call) const {
         auto exchange = co_await send(session, context, std::move(encoded), call.endpoint());
-        if (!exchange) call.failed(exchange.error(), std::chrono::steady_clock::now());
-        co_return exchange;
+        if (exchange) co_return exchange;
+        call.failed(exchange.error(), std::chrono::steady_clock::now());
+        co_return without_secrets(exchange.error(), redactor_);
     }
 
     // Sends and sorts out everything that is not a 2xx.
@@ -199,11 +225,20 @@ private:
         co_return std::move(*exchange);
     }
 
+    // What this loop must not repeat: the access token, too, if there is one.
+    core::Redactor redactor_for(Session const& session) const {
+        auto redactor = redactor_;
+        auto const token = session.tokens.find(options_.name);
+        if (options_.entra && token != session.tokens.end()) redactor.add(token->second.value);
+        return redactor;
+    }
+
     core::Awaitable<core::Error> read_error(Session& session, net::ClientExchange& answer) const {
         auto const body = co_await net::HttpClient::read_all(answer, kErrorBytesMax);
         ErrorAnswer parts;
         parts.status = answer.status();
-        parts.body = body ? std::string_view(*body) : std::string_view{};
+        auto const shown = body ? redactor_for(session)(*body) : std::string();
+        parts.body = shown;
         parts.retry_after = answer.header("retry-after");
         parts.retry_after_ms = answer.header("retry-after-ms");
         if (options_.entra && parts.status == 401)
@@ -234,6 +269,7 @@ private:
 
     HttpProviderOptions options_;
     std::unique_ptr<Dialect const> dialect_;
+    core::Redactor redactor_;
     std::vector<std::string> headers_; // as options_.endpoints
     mutable std::mutex health_mutex_;  // taken when a configuration is loaded, and for embeddings
     mutable std::map<std::string, std::shared_ptr<ModelHealth>> health_; // by model

@@ -64,6 +64,12 @@ std::size_t raise_descriptor_limit() {
     return static_cast<std::size_t>(limit.rlim_cur);
 }
 
+// A dump of this process would hold keys and conversations.
+void forbid_core_dumps() {
+    rlimit const none{};
+    ::setrlimit(RLIMIT_CORE, &none);
+}
+
 UserForwarding user_forwarding(Settings const& settings) {
     UserForwarding forwarding;
     forwarding.jwt_secret = settings.user_jwt_secret;
@@ -98,6 +104,7 @@ public:
         shared_.requests_max = settings_.requests_max;
         shared_.commit_stream_after = settings_.limits.heartbeat;
         shared_.version = version();
+        shared_.log_texts = settings_.log_texts;
         if (!settings_.session_headers.empty()) shared_.session_headers = settings_.session_headers;
         shared_.store_health = [this] { return store_health(); };
         shared_.idempotency = std::make_unique<MemoryIdempotencyStore>();
@@ -109,6 +116,7 @@ public:
             return all;
         };
         shared_.reload_state = [this] { return reloader_.state(); };
+        forbid_core_dumps();
         auto const descriptors = raise_descriptor_limit();
         auto& limits = settings_.limits;
         limits.connections_max =

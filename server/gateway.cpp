@@ -391,7 +391,7 @@ void Gateway::log(RequestState const& state, bool client_gone) {
     line.add_ms("duration_ms", duration * 1000);
     if (!state.error_code.empty()) line.add("error", state.error_code);
     if (!state.error_reason.empty()) line.add("reason", state.error_reason);
-    if (!state.error_detail.empty() && loop_.log().enabled(core::LogLevel::kDebug))
+    if (shared_.log_texts && !state.error_detail.empty() && loop_.log().enabled(core::LogLevel::kDebug))
         line.add("detail", state.error_detail);
     if (client_gone) line.add("client", "gone");
     if (!state.principal.empty()) line.add("principal", state.principal);

@@ -70,6 +70,7 @@ struct GatewayShared {
     mutable std::atomic<std::size_t> requests{0}; // counted only where there is a limit
     std::chrono::milliseconds commit_stream_after{15'000}; // silence before a stream's head is sent all the same
     std::string version;
+    bool log_texts = false; // as Settings
     std::atomic<bool> draining{false};
     std::function<std::string(agents::Catalogue const&)> metrics_page; // all loops summed up; any thread
     std::function<std::shared_ptr<ReloadState const>()> reload_state;  // any thread

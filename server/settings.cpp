@@ -91,6 +91,7 @@ core::LogLevel log_level(std::string level, std::vector<std::string>& faults) {
 void read_log(Flags const& flags, Reader& reader, Settings& settings, std::vector<std::string>& faults) {
     settings.log.level = log_level(reader.text("LOG_LEVEL").value_or("info"), faults);
     if (flags.debug) settings.log.level = core::LogLevel::kDebug;
+    settings.log_texts = reader.flag("PARLEY_LOG_TEXTS");
     auto const terminal = ::isatty(2) == 1;
     auto const format = flags.log ? *flags.log : reader.text("PARLEY_LOG").value_or(terminal ? "text" : "json");
     if (format != "text" && format != "json") faults.push_back("the log format '" + format + "': must be text or json");

@@ -52,6 +52,7 @@ struct Settings {
     unsigned threads = 1;
     bool allow_anonymous = false;
     core::LogOptions log = {};
+    bool log_texts = false;     // at debug, what providers say of an error: it may repeat what was said to an agent
     core::Secret api_keys = {}; // the list as given; policy::ApiKeys keeps digests only
     std::vector<std::string> cors_origins = {};
     std::string tls_certificate = {};

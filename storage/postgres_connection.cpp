@@ -148,7 +148,27 @@ void PostgresConnection::Finish::operator()(pg_conn* connection) const noexcept 
     PQfinish(connection);
 }
 
+namespace {
+
+// libpq ends a password at the first @ or /, and takes the rest of it for a host or a database, which get told.
+bool holds_bare_marks(std::string_view dsn) {
+    if (!dsn.starts_with("postgres://") && !dsn.starts_with("postgresql://")) return false;
+    dsn.remove_prefix(dsn.find("://") + 3);
+    dsn = dsn.substr(0, dsn.find('?'));
+    auto const at = dsn.find('@');
+    if (at == std::string_view::npos) return false;
+    return dsn.find('@', at + 1) != std::string_view::npos || dsn.find('/') < at;
+}
+
+} // namespace
+
 core::Result<std::string> PostgresConnection::describe(core::Secret const& dsn) {
+    if (holds_bare_marks(dsn.reveal())) {
+        return make_error(
+            Errc::kInvalidValue,
+            "there is an @ or / in front of the host that is not escaped. In a user or password write %40 "
+            "for @ and %2F for /");
+    }
     char* fault = nullptr;
     auto* const parsed = PQconninfoParse(dsn.reveal().c_str(), &fault);
     if (parsed == nullptr) {

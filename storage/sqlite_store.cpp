@@ -3,6 +3,9 @@
 #include <filesystem>
 #include <utility>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "storage/schema.hpp"
 #include "storage/sqlite_writer.hpp"
 #include "storage/store.hpp"
@@ -108,11 +111,21 @@ private:
     std::unique_ptr<SqliteWriter> writer_;
 };
 
+// What people say to their agents is not for other users of the machine: a folder and a file that we make are the
+// owner's alone. SQLite gives its other files the mode of the first one. What is there already keeps its mode.
+void make_private(std::string const& path) {
+    std::error_code error;
+    auto const folder = std::filesystem::path(path).parent_path();
+    if (std::filesystem::create_directories(folder, error))
+        std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
+    auto const file = ::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    if (file >= 0) ::close(file);
+}
+
 } // namespace
 
 core::Result<std::unique_ptr<Store>> open_sqlite(std::string path) {
-    std::error_code error;
-    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+    make_private(path);
     auto connection = SqliteConnection::open(path, SqliteConnection::Mode::kReadWrite);
     auto migrated = connection ? migrate(*connection) : core::Result<>(connection.error());
     if (!migrated) {
