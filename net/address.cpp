@@ -39,6 +39,8 @@ AddressKind kind_of(in6_addr const& v6) noexcept {
     };
     if (IN6_IS_ADDR_LOOPBACK(&v6)) return AddressKind::kLoopback;
     if (IN6_IS_ADDR_V4MAPPED(&v6) || IN6_IS_ADDR_V4COMPAT(&v6)) return kind_of(word(b + 12));
+    if (starts({0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}))
+        return AddressKind::kPrivate;                                   // NAT64 of a network's own, RFC 8215
     if (starts({0x00, 0x64, 0xff, 0x9b})) return kind_of(word(b + 12)); // NAT64
     if (starts({0x20, 0x02})) return kind_of(word(b + 2));              // 6to4
     auto const inside =
@@ -52,6 +54,7 @@ AddressKind address_kind(std::string_view host) noexcept {
     if (host.empty() || host.size() > 64) return AddressKind::kNone;
     if (host.back() == '.') host.remove_suffix(1);
     std::array<char, 65> text{};
+    host = host.substr(0, host.find('%')); // a zone says on which link: fe80::1%eth0, in a URL %25eth0
     std::memcpy(text.data(), host.data(), host.size());
     in6_addr v6{};
     if (::inet_pton(AF_INET6, text.data(), &v6) == 1) return kind_of(v6);

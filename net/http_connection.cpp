@@ -137,6 +137,11 @@ void Connection::lost() noexcept {
     drained_.set();
 }
 
+void Connection::reset() noexcept {
+    if (!lost_) stream_->reset();
+    lost();
+}
+
 void Connection::refuse(int status, std::string_view reason) {
     keep_alive_ = false;
     auto response = handler_.refuse(status, reason);

@@ -69,6 +69,7 @@ private:
     void arm_write();
     void flush_output();
     void lost() noexcept;
+    void reset() noexcept; // lost, and the kernel forgets what the client has not taken
     void on_timer() noexcept;
     void on_heartbeat() noexcept;
     void set_timer(Phase phase, std::chrono::milliseconds delay);
@@ -98,7 +99,7 @@ private:
     };
     struct StallAction {
         Connection* self;
-        void operator()() const noexcept { self->lost(); }
+        void operator()() const noexcept { self->reset(); }
     };
     OnDeadline<TimerAction> timer_;
     OnDeadline<HeartbeatAction> heartbeat_;

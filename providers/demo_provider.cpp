@@ -1,8 +1,12 @@
 #include "providers/demo_provider.hpp"
 
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
 #include <utility>
 
 #include "core/json.hpp"
+#include "net/signal.hpp"
 #include "providers/demo_script.hpp"
 #include "providers/session.hpp"
 
@@ -14,6 +18,8 @@ struct DemoModel final : PreparedModel {
     ModelSpec spec;
 };
 
+constexpr std::size_t kPiecesAtOnce = 256;
+
 class DemoStream final : public ModelStream {
 public:
     DemoStream(Session& session, core::Context const& context, DemoAnswer answer, bool paced)
@@ -24,12 +30,17 @@ public:
 
     core::Task<bool> next(std::vector<chat::RunEvent>& events) override {
         bodies_.clear();
-        bodies_.reserve(answer_.reasoning.size() + answer_.text.size() +
-                        3 * answer_.calls.size()); // views must not move
-        while (said_ < answer_.reasoning.size() + answer_.text.size()) {
+        auto const pieces = answer_.reasoning.size() + answer_.text.size();
+        bodies_.reserve(std::min(pieces, kPiecesAtOnce) + 3 * answer_.calls.size()); // views must not move
+        for (std::size_t batch = 0; said_ < pieces; ++batch) {
             if (paced_) {
                 auto const slept = co_await session_.loop.sleep(context_, answer_.delay);
                 if (!slept) co_return slept.error();
+            } else if (batch == kPiecesAtOnce) { // the client's pace counts, and others have their turn
+                co_await boost::asio::post(session_.loop.executor(), net::use_awaitable);
+                if (context_.cancellation.cancelled())
+                    co_return core::make_error(core::Errc::kCancelled, "The client went away.");
+                co_return true;
             }
             say(said_++, events);
             if (paced_) co_return true;

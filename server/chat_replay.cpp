@@ -15,7 +15,7 @@ core::Task<IdempotencyStore::Found> Gateway::claim_answer(net::RequestHead const
     if (!key) co_return key.error();
     core::Context const context{exchange.cancellation(), core::SteadyTime::max(), state.request_id};
     IdempotencyKey whose{owner_of(state), std::string(all_routes()[state.route].path), std::string(*key)};
-    auto const fingerprint = request_fingerprint(request, head);
+    auto const fingerprint = request_fingerprint(request, head, shared_.session_headers);
     auto found = co_await shared_.idempotency->claim(context, std::move(whose), fingerprint);
     if (!found) co_return found.error();
     metrics_.count_idempotent(found->state);

@@ -18,17 +18,12 @@
 #include "server/chat_request_checks.hpp"
 #include "server/chat_request_parts.hpp"
 #include "server/chat_request_walk.hpp"
+#include "server/never_forwarded.hpp"
 
 namespace parley::server {
 namespace {
 
 using core::Result;
-
-// Fields by which some gateways let a request choose its destination or credentials (CVE-2024-6587). Never passed on,
-// so that a gateway behind us cannot be led by them either.
-constexpr std::string_view kNeverForwarded[] = {"api_base",       "api_key",      "api_version",
-                                                "azure_endpoint", "base_url",     "extra_headers",
-                                                "extra_body",     "organization", "headers"};
 
 core::Error not_an_object(std::string_view body) {
     auto const found = trim_end(body.substr(std::min(body.find_first_not_of(" \t\r\n"), body.size())));
@@ -88,10 +83,7 @@ private:
 
     Result<> take(std::string_view name, Slice value) {
         if (name == "model") return take_model(value.json);
-        if (name.empty() ||
-            std::find(std::begin(kNeverForwarded), std::end(kNeverForwarded), name) != std::end(kNeverForwarded)) {
-            return {};
-        }
+        if (name.empty() || is_never_forwarded(name)) return {};
         if (!is_null(value.json)) {
             if (name == "stream") return take_flag(Path{nullptr, name}, value.json, request_.stream);
             if (name == "stream_options") return take_stream_options(value);

@@ -211,6 +211,7 @@ private:
                 if (auto const put = put_once(inner, source, json); !put) return put;
                 return check_file_data(inner, json);
             }
+            if (key == "file_url") return check_url(inner, json);
             return key == "file_id" || key == "filename" ? check_string(inner, json) : Result<>{};
         });
         if (!visited) return visited;

@@ -8,6 +8,7 @@
 #include "core/json.hpp"
 #include "server/embeddings_request.hpp"
 #include "server/gateway.hpp"
+#include "server/never_forwarded.hpp"
 
 namespace parley::server {
 namespace {
@@ -52,7 +53,7 @@ core::Result<EmbeddingsRequest> parse_embeddings_request(std::string const& body
     EmbeddingsRequest request;
     request.model.assign(model->get_string().data(), model->get_string().size());
     for (auto const& member : *object) {
-        if (member.key() == "model") continue;
+        if (member.key() == "model" || is_never_forwarded({member.key().data(), member.key().size()})) continue;
         if (!request.rest.empty()) request.rest += ',';
         core::append_json_string(request.rest, std::string_view(member.key().data(), member.key().size()));
         request.rest += ':';

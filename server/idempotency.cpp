@@ -11,9 +11,8 @@ namespace {
 
 constexpr std::size_t kKeyBytesMax = 255;
 
-// Whose conversation a request belongs to: the same words in another one are another request.
-constexpr std::string_view kIdentityHeaders[] = {"x-session-id", "x-openwebui-chat-id", "x-user-id",
-                                                 "x-openwebui-user-id"};
+// Whom a request is for: the same words of somebody else are another request.
+constexpr std::string_view kUserHeaders[] = {"x-user-id", "x-openwebui-user-id"};
 
 // With its length, so that no two lists of parts give the same bytes.
 void add_part(std::string& out, std::string_view part) {
@@ -41,7 +40,8 @@ core::Result<std::string_view> idempotency_key(net::RequestHead const& head) {
                             std::string(kIdempotencyHeader));
 }
 
-core::Sha256 request_fingerprint(ChatRequest const& request, net::RequestHead const& head) {
+core::Sha256 request_fingerprint(ChatRequest const& request, net::RequestHead const& head,
+                                 std::span<std::string const> session_headers) {
     std::string bytes;
     bytes.reserve(request.body ? request.body->size() + 1024 : 1024);
     add_part(bytes, request.model);
@@ -49,7 +49,9 @@ core::Sha256 request_fingerprint(ChatRequest const& request, net::RequestHead co
     add_part(bytes, request.tool_choice);
     add_part(bytes, request.session_id);
     add_part(bytes, request.conversation_id);
-    for (auto const& name : kIdentityHeaders)
+    for (auto const& name : kUserHeaders)
+        add_part(bytes, head.get(name));
+    for (auto const& name : session_headers)
         add_part(bytes, head.get(name));
     auto settings = request.settings;
     std::sort(settings.begin(), settings.end(), [](auto const& a, auto const& b) { return a.name < b.name; });

@@ -75,7 +75,8 @@ core::Result<std::string_view> idempotency_key(net::RequestHead const& head);
 
 /// What makes two requests the same: model, messages, tools and settings, and whose conversation it is; not how the
 /// answer is to be sent (stream, stream_options), nor the order of the fields.
-core::Sha256 request_fingerprint(ChatRequest const& request, net::RequestHead const& head);
+core::Sha256 request_fingerprint(ChatRequest const& request, net::RequestHead const& head,
+                                 std::span<std::string const> session_headers);
 
 /// What a client is told of a key that it cannot use now. `state` is one of the last three.
 core::Error idempotency_error(IdempotencyStore::State state);

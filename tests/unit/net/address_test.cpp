@@ -29,6 +29,9 @@ TEST(Address, KnowsWhatIsInside) {
                              "ff02::1",
                              "::ffff:10.0.0.1",
                              "64:ff9b::a9fe:a9fe",
+                             "64:ff9b:1::808:808",
+                             "fe80::1%eth0",
+                             "fe80::1%25eth0",
                              "2002:0a00:0001::"}) {
         EXPECT_EQ(address_kind(host), AddressKind::kPrivate) << host;
     }

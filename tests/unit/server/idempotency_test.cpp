@@ -14,6 +14,7 @@
 
 #include "core/json.hpp"
 #include "server/api_error.hpp"
+#include "server/conversation_identity.hpp"
 #include "server/memory_idempotency_store.hpp"
 #include "server/stored_answer.hpp"
 
@@ -66,10 +67,11 @@ TEST(IdempotencyKey, OneToTwoHundredFiftyFiveVisibleCharacters) {
     EXPECT_FALSE(idempotency_key(head_with({{"idempotency-key", "a"}, {"Idempotency-Key", "a"}})));
 }
 
-core::Sha256 fingerprint(std::string body, std::vector<net::Field> fields = {}) {
+core::Sha256 fingerprint(std::string body, std::vector<net::Field> fields = {},
+                         std::vector<std::string> const& session_headers = default_session_headers()) {
     auto const request = parse_chat_request(std::move(body));
     EXPECT_TRUE(request);
-    return request_fingerprint(*request, head_with(std::move(fields)));
+    return request_fingerprint(*request, head_with(std::move(fields)), session_headers);
 }
 
 TEST(IdempotencyFingerprint, IsOfWhatIsAskedNotOfHowItIsSent) {
@@ -91,6 +93,13 @@ TEST(IdempotencyFingerprint, IsOfWhatIsAskedNotOfHowItIsSent) {
     EXPECT_NE(asked, fingerprint(body, {{"X-Session-Id", "s"}})) << "another conversation";
     EXPECT_NE(fingerprint(body, {{"x-user-id", "s"}}), fingerprint(body, {{"x-session-id", "s"}}));
     EXPECT_EQ(asked, fingerprint(body, {{"x-stainless-retry-count", "1"}, {"x-request-id", "r"}}));
+}
+
+TEST(IdempotencyFingerprint, IsOfTheConversationThatTheSettingsName) {
+    auto const* const body = R"({"model":"m","messages":[{"role":"user","content":"a"}]})";
+    auto const in = [body](std::string thread) { return fingerprint(body, {{"x-thread", thread}}, {"x-thread"}); };
+    EXPECT_EQ(in("a"), in("a"));
+    EXPECT_NE(in("a"), in("b"));
 }
 
 // ---- the store
