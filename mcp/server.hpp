@@ -68,6 +68,8 @@ private:
         std::map<std::string, std::vector<ParamHeader>, std::less<>> param_headers = {};
         core::SteadyTime list_until{};
         bool listing = false;
+        int list_failures = 0; // so that those who waited know that they need not ask again
+        core::Error list_error = {};
     };
 
     std::string seat_name(Caller const& caller) const;

@@ -17,6 +17,7 @@ using core::Errc;
 using core::make_error;
 using std::chrono::steady_clock;
 
+constexpr std::chrono::seconds kOldListTime{5}; // until a list that could not be renewed is asked for again
 constexpr int kPagesMax = 1'000;
 constexpr std::size_t kToolsMax = 4'096;
 
@@ -44,17 +45,28 @@ core::Task<std::shared_ptr<ToolList const>> Server::tools(core::Context const& c
     co_return std::move(*list);
 }
 
-// One listing at a time for a seat; whoever comes meanwhile waits for its outcome.
+// One listing at a time for a seat; whoever comes meanwhile waits for its outcome, also when it fails. A list that was
+// had before stays while a newer one cannot be had: its tools are known, and a call of one says what is wrong.
 core::Task<std::shared_ptr<ToolList const>> Server::list(core::Context const& context, Caller const& caller,
                                                          Seat& seat) {
     for (auto attempt = 0;;) {
+        auto const failures = seat.list_failures;
         while (seat.listing && !context.cancellation.cancelled() && steady_clock::now() < context.deadline)
             co_await seat.changed.wait(context);
+        if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
+        if (steady_clock::now() >= context.deadline)
+            co_return make_error(Errc::kDeadlineExceeded, "The run took longer than this agent may take.");
         auto const fresh =
             seat.list && seat.session && !seat.session->is_lost() && steady_clock::now() < seat.list_until;
         if (fresh) co_return seat.list;
+        if (seat.list_failures != failures) co_return seat.list_error;
         auto session = co_await this->session(context, caller, seat);
-        if (!session) co_return session.error();
+        if (!session) {
+            auto const code = session.error().code;
+            bool const is_ours = code == Errc::kCancelled || code == Errc::kDeadlineExceeded;
+            if (seat.list && !is_ours) co_return seat.list;
+            co_return session.error();
+        }
         if (seat.listing) continue;
         seat.listing = true;
         auto const& current = *session;
@@ -67,13 +79,23 @@ core::Task<std::shared_ptr<ToolList const>> Server::list(core::Context const& co
             seat.list = checked(seat, std::move(*listed));
             co_return seat.list;
         }
+        seat.list_until = {};
         auto const status = listed.error().upstream_status;
         auto const forgotten = !current->is_modern() && (status == 404 || status == 400);
         if (forgotten && seat.session == current) drop(seat);
         auto const unheard = listed.error().should_retry == true;
         if (unheard) leave(seat, current, listed.error());
         auto const again = forgotten || unheard || current->is_lost();
-        if (!again || ++attempt > 1) co_return listed.error();
+        if (again && ++attempt <= 1) continue;
+        auto const code = listed.error().code;
+        if (code == Errc::kCancelled || code == Errc::kDeadlineExceeded) co_return listed.error(); // whoever waits asks
+        if (seat.list) {
+            seat.list_until = steady_clock::now() + kOldListTime;
+            co_return seat.list;
+        }
+        ++seat.list_failures;
+        seat.list_error = listed.error();
+        co_return listed.error();
     }
 }
 
@@ -83,8 +105,8 @@ core::Task<std::vector<ListedTool>> Server::read_list(core::Context const& conte
     std::set<std::string, std::less<>> cursors;
     refused_tools_.clear();
     Request request{"tools/list"};
-    request.idle_timeout = spec_->list_timeout;
-    request.timeout = spec_->list_timeout;
+    request.idle_timeout = std::min(spec_->list_timeout, spec_->start_timeout);
+    request.timeout = request.idle_timeout;
     for (auto page = 0; page < kPagesMax; ++page) {
         auto const reply = co_await session.request(context, caller, request);
         if (!reply) co_return reply.error();

@@ -5,23 +5,15 @@
 
 #include <netdb.h>
 
-#include "net/signal.hpp"
+#include "net/broadcast.hpp"
 
 namespace parley::net {
 namespace {
 
 namespace ip = boost::asio::ip;
 
-struct Lookup {
-    explicit Lookup(core::Executor executor) : done(executor) {}
-    Signal done;
-    std::vector<ip::address> addresses;
-    std::string fault;
-    bool answered = false;
-};
-
 // Blocking; runs on the pool.
-std::vector<ip::address> look_up(std::string const& host, std::string& fault) {
+std::vector<ip::address> look_up_now(std::string const& host, std::string& fault) {
     addrinfo hints{};
     hints.ai_family = AF_UNSPEC;
     hints.ai_socktype = SOCK_STREAM;
@@ -60,6 +52,36 @@ Resolver::Endpoints with_port(std::vector<ip::address> const& addresses, std::ui
 
 } // namespace
 
+// On the loop, but for the search itself.
+struct Resolver::Lookup {
+    explicit Lookup(Loop& loop) : changed(loop) {}
+    Broadcast changed;
+    std::vector<ip::address> addresses;
+    std::string fault;
+    bool answered = false;
+};
+
+std::shared_ptr<Resolver::Lookup> Resolver::look_up(std::string const& host) {
+    auto& known = (*under_way_)[host];
+    if (known) return known;
+    known = std::make_shared<Lookup>(loop_);
+    auto work = [under_way = under_way_, lookup = known, host,
+                 guard = boost::asio::make_work_guard(loop_.context())]() mutable {
+        std::string fault;
+        auto addresses = look_up_now(host, fault);
+        auto deliver = [under_way, lookup, host, addresses = std::move(addresses), fault = std::move(fault)]() mutable {
+            lookup->addresses = std::move(addresses);
+            lookup->fault = std::move(fault);
+            lookup->answered = true;
+            under_way->erase(host);
+            lookup->changed.notify_all();
+        };
+        boost::asio::post(guard.get_executor(), std::move(deliver));
+    };
+    boost::asio::post(pool_, std::move(work));
+    return known;
+}
+
 core::Task<Resolver::Endpoints> Resolver::resolve(core::Context const& context, std::string const& host,
                                                   std::uint16_t port, core::SteadyTime until) {
     boost::system::error_code not_an_address;
@@ -70,25 +92,10 @@ core::Task<Resolver::Endpoints> Resolver::resolve(core::Context const& context, 
         co_return with_port(cached->second.addresses, port);
     }
 
-    auto const lookup = std::make_shared<Lookup>(loop_.executor()); // outlives us when we stop waiting
-    auto work = [lookup, host, guard = boost::asio::make_work_guard(loop_.context())]() mutable {
-        std::string fault;
-        auto addresses = look_up(host, fault);
-        auto deliver = [lookup, addresses = std::move(addresses), fault = std::move(fault)]() mutable {
-            lookup->addresses = std::move(addresses);
-            lookup->fault = std::move(fault);
-            lookup->answered = true;
-            lookup->done.set();
-        };
-        boost::asio::post(guard.get_executor(), std::move(deliver));
-    };
-    boost::asio::post(pool_, std::move(work));
-
-    auto wake = [&lookup]() noexcept { lookup->done.set(); };
-    OnDeadline deadline(loop_, wake);
-    deadline.at(until);
-    core::OnCancel const on_cancel(context.cancellation, wake);
-    co_await lookup->done.wait();
+    auto const lookup = look_up(host); // outlives us when we stop waiting
+    core::Context const wait{context.cancellation, until};
+    while (!lookup->answered && !context.cancellation.cancelled() && std::chrono::steady_clock::now() < until)
+        co_await lookup->changed.wait(wait);
     if (context.cancellation.cancelled()) co_return core::make_error(core::Errc::kCancelled, "The client went away.");
     if (!lookup->answered) {
         co_return core::make_error(core::Errc::kUpstreamTimeout,

@@ -32,6 +32,9 @@ public:
                                   core::SteadyTime until);
 
 private:
+    struct Lookup;
+    std::shared_ptr<Lookup> look_up(std::string const& host);
+
     struct Entry {
         std::vector<boost::asio::ip::address> addresses;
         core::SteadyTime expires;
@@ -40,6 +43,9 @@ private:
     Loop& loop_;
     boost::asio::thread_pool& pool_;
     std::map<std::string, Entry> cache_;
+    // A name that hangs takes one thread, however many ask. Shared with the searches, which may end after us.
+    using UnderWay = std::map<std::string, std::shared_ptr<Lookup>>;
+    std::shared_ptr<UnderWay> under_way_ = std::make_shared<UnderWay>();
 };
 
 } // namespace parley::net

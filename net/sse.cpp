@@ -129,6 +129,8 @@ core::Result<> SseReader::take_field(std::string_view line) {
         auto const [end, failed] = std::from_chars(value.data(), value.data() + value.size(), ms);
         bool const whole = failed == std::errc{} && end == value.data() + value.size();
         if (whole && value.front() != '-') retry_ = std::chrono::milliseconds(ms);
+    } else if (std::ranges::any_of(name, [](char c) { return c < ' ' || c == 0x7f; })) { // char is signed: >= 0x80 too
+        return core::make_error(core::Errc::kUpstreamInvalid, "The event stream is damaged.");
     } else if (!name.empty()) {
         return {}; // not a field: ignored, and no sign of a stream
     }

@@ -31,7 +31,6 @@ using chat::FinishReason;
 using chat::RunEvent;
 using core::Result;
 
-constexpr std::size_t kAnswerBytesMax = 256 * 1024 * 1024;
 constexpr std::size_t kHeadBytesMax = 200; // of an answer that turns out to be no answer, for the log
 constexpr int kChoicesMax = 128;           // n of the API
 constexpr std::size_t kFieldDepthMax = 64;
@@ -80,8 +79,6 @@ public:
         if (done_) return {};
         kept_.clear();
         memory_.release();
-        total_bytes_ += bytes.size();
-        if (total_bytes_ > kAnswerBytesMax) return error_unreadable("it is larger than 256 MiB.", head_);
         if (head_.size() < kHeadBytesMax) head_.append(bytes.substr(0, kHeadBytesMax - head_.size()));
         if (shape_ == Shape::kUnknown) {
             bytes.remove_prefix(find_shape(bytes));
@@ -361,7 +358,6 @@ private:
 
     Shape shape_ = Shape::kUnknown;
     bool done_ = false;
-    std::size_t total_bytes_ = 0;
     std::string head_; // the first bytes, for the log
     std::string body_; // of a JSON answer
     net::SseReader reader_;

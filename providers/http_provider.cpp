@@ -13,6 +13,7 @@ namespace parley::providers {
 namespace {
 
 constexpr std::size_t kErrorBytesMax = 64 * 1024;
+constexpr std::size_t kAnswerBytesMax = 256 * 1024 * 1024; // of one model call; what is not streamed on is held
 constexpr std::size_t kEmbeddingsBytesMax = 64 * 1024 * 1024;
 constexpr std::size_t kEmbeddingsDepthMax = 16;
 constexpr core::MetricName kRequests{"parley_upstream_requests_total", "Requests sent to providers, by outcome.",
@@ -62,6 +63,8 @@ public:
                 call_.succeeded();
                 co_return false;
             }
+            taken_bytes_ += piece->size();
+            if (taken_bytes_ > kAnswerBytesMax) co_return failed(error_unreadable("It is larger than 256 MiB.", {}));
             auto const had = events.size();
             auto const read = decoder_->feed(*piece, events);
             if (!read) co_return failed(read.error());
@@ -92,6 +95,7 @@ private:
     std::unique_ptr<Decoder> decoder_;
     core::Redactor const& redactor_; // of the provider, which the agent keeps
     std::string token_;              // an access token that was sent
+    std::size_t taken_bytes_ = 0;
     bool finished_ = false;
 };
 

@@ -323,9 +323,9 @@ private:
     boost::asio::io_context control_{1};
     Reloader reloader_;
     GatewayShared shared_;
-    boost::asio::thread_pool resolver_pool_{2};
-    std::unique_ptr<mcp::Host> mcp_host_; // the loops' faces refer to it
-    HostSampler* sampler_ = nullptr;      // owned by the host, used on its loop
+    boost::asio::thread_pool resolver_pool_{std::max(8U, 4 * settings_.threads)}; // names that hang, a few on each loop
+    std::unique_ptr<mcp::Host> mcp_host_;                                         // the loops' faces refer to it
+    HostSampler* sampler_ = nullptr;                                              // owned by the host, used on its loop
     agents::ParkedCalls parked_calls_;
     std::vector<std::unique_ptr<LoopRunner>> loops_;
     boost::asio::signal_set signals_{control_};

@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include <poll.h>
+
 #include "core/hash.hpp"
 #include "storage/schema.hpp"
 
@@ -90,19 +92,38 @@ Rows rows_of(PGresult* result) {
 
 // ---- the schema; blocking, before the pipeline begins
 
-core::Result<std::string> ask(PGconn* connection, std::string const& sql) {
-    Result const result(PQexec(connection, sql.c_str()));
-    auto const status = PQresultStatus(result.get());
-    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
-        return unavailable(trimmed(PQerrorMessage(connection)));
-    return std::string(PQntuples(result.get()) > 0 ? PQgetvalue(result.get(), 0, 0) : "");
+constexpr std::chrono::seconds kLookUpTime{3};
+constexpr std::chrono::minutes kChangeTime{10}; // of a large database's tables, or while another process does it
+
+// PQexec would wait for ever on a server that has fallen silent.
+core::Result<std::string> ask(PGconn* connection, std::string const& sql, std::chrono::milliseconds patience) {
+    auto const until = std::chrono::steady_clock::now() + patience;
+    if (PQsendQuery(connection, sql.c_str()) == 0) return unavailable(trimmed(PQerrorMessage(connection)));
+    core::Result<std::string> answer = std::string();
+    for (;;) {
+        while (PQisBusy(connection) != 0) {
+            auto const left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+            if (left.count() <= 0) return unavailable("it did not answer in time");
+            pollfd socket{PQsocket(connection), POLLIN, 0};
+            ::poll(&socket, 1, static_cast<int>(left.count()));
+            if (PQconsumeInput(connection) == 0) return unavailable(trimmed(PQerrorMessage(connection)));
+        }
+        Result const result(PQgetResult(connection));
+        if (!result) return answer;
+        auto const status = PQresultStatus(result.get());
+        if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+            answer = unavailable(trimmed(PQerrorMessage(connection)));
+        } else if (answer && PQntuples(result.get()) > 0) {
+            answer = std::string(PQgetvalue(result.get(), 0, 0));
+        }
+    }
 }
 
 core::Result<int> schema_version(PGconn* connection) {
-    auto const exists = ask(connection, "SELECT to_regclass('parley_schema') IS NOT NULL");
+    auto const exists = ask(connection, "SELECT to_regclass('parley_schema') IS NOT NULL", kLookUpTime);
     if (!exists) return exists.error();
     if (*exists != "t") return 0;
-    auto const version = ask(connection, "SELECT coalesce(max(version), 0) FROM parley_schema");
+    auto const version = ask(connection, "SELECT coalesce(max(version), 0) FROM parley_schema", kLookUpTime);
     if (!version) return version.error();
     return std::atoi(version->c_str());
 }
@@ -116,7 +137,8 @@ core::Result<> check_version(int found) {
 
 core::Result<> run_steps(PGconn* connection) {
     auto const steps = migrations();
-    if (auto const locked = ask(connection, kSchemaLock); !locked) return locked.error(); // one process at a time
+    if (auto const locked = ask(connection, kSchemaLock, kChangeTime); !locked)
+        return locked.error();                     // one process at a time
     auto const found = schema_version(connection); // another one may have been quicker
     if (!found) return found.error();
     if (auto const known = check_version(*found); !known) return known.error();
@@ -126,7 +148,7 @@ core::Result<> run_steps(PGconn* connection) {
         scripts.push_back("INSERT INTO parley_schema VALUES (" + std::to_string(i + 1) + ")");
     }
     for (auto const& script : scripts)
-        if (auto const done = ask(connection, script); !done) return done.error();
+        if (auto const done = ask(connection, script, kChangeTime); !done) return done.error();
     return {};
 }
 
@@ -135,9 +157,9 @@ core::Result<> bring_up_to_date(PGconn* connection) {
     if (!found) return found.error();
     if (auto const known = check_version(*found); !known) return known.error();
     if (*found == static_cast<int>(migrations().size())) return {};
-    if (auto const begun = ask(connection, "BEGIN"); !begun) return begun.error();
+    if (auto const begun = ask(connection, "BEGIN", kChangeTime); !begun) return begun.error();
     auto done = run_steps(connection);
-    auto const ended = ask(connection, done ? "COMMIT" : "ROLLBACK");
+    auto const ended = ask(connection, done ? "COMMIT" : "ROLLBACK", kChangeTime);
     if (done && !ended) done = ended.error();
     return done;
 }
@@ -210,7 +232,7 @@ core::Result<PostgresConnection> PostgresConnection::connect(PostgresOptions con
     if (PQstatus(raw) != CONNECTION_OK) return unavailable(trimmed(PQerrorMessage(raw)));
     PQsetNoticeProcessor(raw, [](void*, char const*) {}, nullptr); // else to standard error
     if (auto const current = bring_up_to_date(raw); !current) return current.error();
-    auto const process = ask(raw, "SELECT pg_backend_pid()");
+    auto const process = ask(raw, "SELECT pg_backend_pid()", kLookUpTime);
     if (!process) return process.error();
     made.keeps_names_ =
         *process == std::to_string(PQbackendPID(raw)); // else something stands between, as PgBouncer does
