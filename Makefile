@@ -1,7 +1,7 @@
 # The verbs a person types. CMake does the building (CMakePresets.json); the steps are in scripts/.
 # Variables: ARGS (for `parley serve`), JOBS, FUZZ_SECONDS, INSTALL=true (do not look at Debian's packages).
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint asan tsan fuzz bench interop chaos image clean packages-build
+.PHONY: help run build test lint asan tsan fuzz bench interop chaos edge image clean packages-build
 MAKEFLAGS += --no-print-directory
 
 JOBS ?= $(shell nproc)
@@ -60,6 +60,9 @@ interop: build ## Real SDKs, frameworks, the MCP conformance suite, Open WebUI i
 chaos: build ## The history checker of conversations under 1,000 faults (ARGS="--faults 100 --seed 7")
 	@$(INSTALL) test
 	@tests/chaos/run $(ARGS)
+
+edge: build ## TLS, hardening and slow clients, as sslscan, testssl.sh, checksec and slowhttptest see them
+	@tests/edge/run $(ARGS)
 
 image: ## Build the Dockerfile without Docker, start the image, talk to it, weigh it (root)
 	@$(INSTALL) image
