@@ -1,6 +1,7 @@
 #include "agents/catalogue.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "providers/registry.hpp"
@@ -111,7 +112,12 @@ void Catalogue::add_candidate(Agent& agent, AgentConfig const& whose) const {
     spec.model = whose.model;
     spec.system_prompt = agent.config.system_prompt;
     spec.settings = whose.model_settings;
-    agent.candidates.push_back({whose.agent_id, whose.model, state->provider, state->provider->prepare(spec)});
+    auto const& prices = state->config.prices;
+    auto const price = prices.find(whose.model);
+    agent.candidates.push_back({whose.agent_id, whose.model, state->provider, state->provider->prepare(spec),
+                                price != prices.end()          ? std::optional(price->second)
+                                : state->config.type == "demo" ? std::optional(ModelPrice{})
+                                                               : std::nullopt});
 }
 
 Agent const* Catalogue::find(std::string_view agent_id) const noexcept {
@@ -131,15 +137,26 @@ core::Result<Catalogue::EmbeddingTarget> Catalogue::embedding_target(std::string
         if (agent->candidates.empty())
             return core::make_error(core::Errc::kAgentUnavailable, agent->unavailable, "model");
         auto const& own = agent->candidates.front();
-        return EmbeddingTarget{own.provider, own.model_name};
+        return EmbeddingTarget{own.provider, own.model_name, own.price};
     }
     for (auto const& state : providers_) {
         auto const& models = state.config.models;
         if (std::find(models.begin(), models.end(), model) == models.end()) continue;
         if (!state.provider) return core::make_error(core::Errc::kAgentUnavailable, state.unavailable, "model");
-        return EmbeddingTarget{state.provider, std::string(model)};
+        auto const price = state.config.prices.find(model);
+        return EmbeddingTarget{state.provider, std::string(model),
+                               price != state.config.prices.end() ? std::optional(price->second) : std::nullopt};
     }
     return model_not_found(model);
+}
+
+// Dollars a million tokens are millionths of a dollar a token.
+std::int64_t cost_of(ModelPrice const& price, chat::Usage const& usage) noexcept {
+    if (usage.cost_usd) return static_cast<std::int64_t>(std::ceil(*usage.cost_usd * 1'000'000)); // it knows best
+    auto const fresh = static_cast<double>(usage.prompt_tokens - usage.cached_tokens);
+    auto const cost = fresh * price.input + static_cast<double>(usage.cached_tokens) * price.cached_input +
+                      static_cast<double>(usage.completion_tokens) * price.output;
+    return static_cast<std::int64_t>(std::ceil(cost));
 }
 
 core::Error model_not_found(std::string_view model) {

@@ -22,6 +22,7 @@ struct Candidate {
     std::string model_name;
     std::shared_ptr<providers::Provider const> provider;
     std::unique_ptr<providers::PreparedModel const> model; // with the prompt of the agent that asks
+    std::optional<ModelPrice> price = {};                  // as the provider's entry says
 };
 
 struct Agent {
@@ -55,6 +56,7 @@ public:
     struct EmbeddingTarget {
         std::shared_ptr<providers::Provider const> provider;
         std::string model;
+        std::optional<ModelPrice> price;
     };
     /// The provider for an embeddings request: an agent's own, or the one that lists the model.
     /// Errors: kModelNotFound, kAgentUnavailable.
@@ -74,5 +76,8 @@ private:
 };
 
 core::Error model_not_found(std::string_view model);
+
+/// Millionths of a US dollar, rounded up.
+std::int64_t cost_of(ModelPrice const& price, chat::Usage const& usage) noexcept;
 
 } // namespace parley::agents

@@ -52,6 +52,15 @@ struct ProviderTimeouts {
     bool operator==(ProviderTimeouts const&) const = default;
 };
 
+/// US dollars per million tokens.
+struct ModelPrice {
+    double input = 0;
+    double cached_input = 0; // what the provider had read before
+    double output = 0;
+
+    bool operator==(ModelPrice const&) const = default;
+};
+
 struct ProviderConfig {
     struct Entra {
         std::string tenant_id;
@@ -80,11 +89,12 @@ struct ProviderConfig {
     std::size_t max_connections = 4096;   // per loop
     int max_retries = 2;                  // of a model call that failed everywhere, with growing pauses
     std::vector<std::string> models = {}; // what it offers, as far as told; the first is the default
-    std::string default_model = {};       // for agents that name none; may be empty
-    std::string api_version = {};         // Azure, classic URLs only
-    std::string ca_file = {};             // PEM of further trusted authorities; empty = the system's only
-    boost::json::object options = {};     // free, for the dialect
-    std::string unavailable = {};         // why it cannot be used, naming the variable; empty = ready
+    std::map<std::string, ModelPrice, std::less<>> prices = {}; // by model
+    std::string default_model = {};                             // for agents that name none; may be empty
+    std::string api_version = {};                               // Azure, classic URLs only
+    std::string ca_file = {};         // PEM of further trusted authorities; empty = the system's only
+    boost::json::object options = {}; // free, for the dialect
+    std::string unavailable = {};     // why it cannot be used, naming the variable; empty = ready
 
     bool operator==(ProviderConfig const&) const = default;
 };

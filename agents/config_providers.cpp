@@ -12,9 +12,11 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::array<std::string_view, 13> kEntryKeys{
-    "type",        "base_url", "api_key",     "endpoints", "entra",  "headers", "timeouts", "max_connections",
-    "max_retries", "models",   "api_version", "ca_file",   "options"};
+constexpr std::array<std::string_view, 14> kEntryKeys{
+    "type",        "base_url", "api_key", "endpoints",   "entra",   "headers", "timeouts", "max_connections",
+    "max_retries", "models",   "prices",  "api_version", "ca_file", "options"};
+constexpr std::array<std::string_view, 3> kPriceKeys{"input", "cached_input", "output"};
+constexpr double kPriceMax = 1'000'000; // dollars a million tokens
 constexpr std::array<std::string_view, 3> kEndpointKeys{"base_url", "api_key", "weight"};
 constexpr std::array<std::string_view, 4> kEntraKeys{"tenant_id", "client_id", "client_secret", "token_url"};
 constexpr std::array<std::string_view, 4> kTimeoutKeys{"connect_ms", "first_byte_ms", "idle_ms", "total_ms"};
@@ -78,6 +80,35 @@ void read_base_url(ObjectReader const& reader, std::string_view key, std::string
         return;
     }
     target = std::move(*url);
+}
+
+void read_prices(ObjectReader const& reader, ProviderConfig& config, std::vector<std::string>& unset) {
+    auto const* object = reader.object("prices");
+    if (object == nullptr) return;
+    auto const pointer = join_pointer(reader.pointer(), "prices");
+    for (auto const& member : *object) {
+        std::string const model(member.key().data(), member.key().size());
+        auto at = join_pointer(pointer, model);
+        auto const* prices = member.value().if_object();
+        if (prices == nullptr) {
+            reader.fault_at(std::move(at), std::string(describe_type(member.value())),
+                            "an object with input, output and perhaps cached_input, in US dollars per million tokens");
+            continue;
+        }
+        ObjectReader const inner(reader.scope(), *prices, std::move(at), unset);
+        inner.allow_only(kPriceKeys);
+        auto const price = [&inner](std::string_view key) {
+            auto const* const value = inner.find(key);
+            bool const is_zero = value != nullptr && value->is_number() && value->to_number<double>() == 0;
+            return is_zero ? std::optional(0.0) : inner.number_above_zero(key, kPriceMax);
+        };
+        auto const input = price("input");
+        auto const output = price("output");
+        auto const cached = price("cached_input");
+        for (auto const key : {"input", "output"})
+            if (!inner.has(key)) inner.fault_here("no " + std::string(key), "input and output");
+        config.prices[model] = {input.value_or(0), cached.value_or(input.value_or(0)), output.value_or(0)};
+    }
 }
 
 // Several ways to the same models. One that lacks a variable is left out as long as another is there.
@@ -221,6 +252,7 @@ void ProviderBook::read_entry(FileScope& scope, std::string_view name, json::obj
         config.max_connections = static_cast<std::size_t>(*count);
     }
     if (auto const count = reader.integer("max_retries", 0, kRetriesMax)) config.max_retries = static_cast<int>(*count);
+    read_prices(reader, config, unset);
     config.models = reader.texts("models").value_or(std::vector<std::string>{});
     config.api_version = reader.text("api_version").value_or("");
     config.options = reader.free_object("options").value_or(json::object{});

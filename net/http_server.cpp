@@ -61,7 +61,7 @@ public:
             asio::ip::tcp::endpoint peer;
             auto socket =
                 co_await acceptor_.async_accept(loop_.executor(), peer, asio::redirect_error(use_awaitable, error));
-            if (!acceptor_.is_open()) co_return;
+            if (!acceptor_.is_open() && error) co_return; // one that is in already is let in, like the others: drain()
             if (error) { // out of descriptors, mostly: give others time to close
                 loop_.log().warn("accept_failed").add("reason", error.message());
                 asio::steady_timer pause(loop_.context(), std::chrono::milliseconds(100));
@@ -70,6 +70,7 @@ public:
             }
             if (count_ >= limits_.connections_max) continue; // the socket closes itself
             adopt(std::move(socket), peer);
+            if (!acceptor_.is_open()) for_each([](Connection& connection) { connection.drain(); });
         }
     }
 

@@ -89,15 +89,18 @@ std::string_view version() noexcept {
 class App::Impl {
 public:
     Impl(Settings settings, std::string dotenv_path, std::shared_ptr<agents::Catalogue const> catalogue,
-         std::unique_ptr<storage::Store> store)
+         std::unique_ptr<storage::Store> store, StoredKeys known_keys)
         : settings_(std::move(settings)),
           store_(std::move(store)),
+          known_keys_(std::move(known_keys)),
           log_(settings_.log),
           reloader_(control_, settings_, std::move(dotenv_path), std::move(catalogue), log_, metrics_,
                     {.catalogue = [this](auto const& fresh) { use(fresh); },
                      .tls = [this](auto const& context) { use_tls(context); }}) {
         shared_.keys = policy::ApiKeys::from_list(settings_.api_keys.reveal());
         shared_.forwarding = user_forwarding(settings_);
+        shared_.forwarding_with_keys = shared_.forwarding;
+        shared_.forwarding_with_keys.trusts_everybody = false;
         shared_.keys.add(shared_.forwarding.forwarder_keys);
         shared_.cors_origins = settings_.cors_origins;
         shared_.allow_anonymous_hosts = settings_.allow_anonymous;
@@ -133,9 +136,11 @@ public:
         mcp_host_->use(usable_servers(*reloader_.catalogue()));
         for (unsigned i = 0; i < settings_.threads; ++i) {
             loops_.push_back(std::make_unique<LoopRunner>(log, resolver_pool_, shared_, reloader_.catalogue(), limits,
-                                                          parked_calls_, *mcp_host_, *store_));
+                                                          parked_calls_, *mcp_host_, *store_, known_keys_));
         }
     }
+
+    bool wants_keys() const noexcept { return settings_.wants_keys() || !known_keys_.book->empty(); }
 
     core::Result<> listen() {
         if (!settings_.tls_certificate.empty()) {
@@ -166,7 +171,10 @@ public:
         if (handle_signals) log_listening();
         for (auto& runner : loops_) {
             auto& one = *runner;
-            one.loop.post([&one] { one.server.start(); });
+            one.loop.post([&one, this] {
+                one.tasks.spawn(follow_keys(one, known_keys_));
+                one.server.start();
+            });
             one.thread = std::thread([&one] { one.loop.run(); });
         }
         auto& first = *loops_.front();
@@ -318,6 +326,7 @@ private:
 
     Settings settings_;
     std::unique_ptr<storage::Store> store_; // the loops' faces refer to it
+    StoredKeys known_keys_;                 // when it was started
     core::Log log_;                         // of the main thread
     core::MetricSet metrics_;
     boost::asio::io_context control_{1};
@@ -342,12 +351,6 @@ App::~App() = default;
 
 core::Result<std::unique_ptr<App>> App::create(Settings settings, std::string dotenv_path) {
     auto const refuse = [](std::string text) { return core::make_error(core::Errc::kInvalidValue, std::move(text)); };
-    if (!settings.loopback_only() && !settings.wants_keys() && !settings.allow_anonymous) {
-        return refuse(fmt::format(
-            "Refusing to listen on {} without API keys: anybody who can reach this machine could use your providers.\n"
-            "Set PARLEY_API_KEYS (in .env, say), or listen on 127.0.0.1, or allow everybody with --allow-anonymous.\n",
-            settings.host));
-    }
     auto const environment = Environment::load(dotenv_path);
     if (!environment) return environment.error();
     auto loaded = agents::load_config(config_sources(settings, *environment));
@@ -356,8 +359,19 @@ core::Result<std::unique_ptr<App>> App::create(Settings settings, std::string do
     auto catalogue = agents::Catalogue::build(std::move(*loaded.config), nullptr, std::time(nullptr));
     auto store = open_store(settings);
     if (!store) return refuse(store.error().message + "\n");
-    auto impl =
-        std::make_unique<Impl>(std::move(settings), std::move(dotenv_path), std::move(catalogue), std::move(*store));
+    auto known_keys = read_keys(settings);
+    bool const wants_keys = settings.wants_keys() || !known_keys.book->empty();
+    if (!settings.loopback_only() && !wants_keys && !settings.allow_anonymous) {
+        return refuse(fmt::format(
+            "Refusing to listen on {} without API keys: anybody who can reach this machine could use your providers.\n"
+            "Make one with `parley keys create`, set PARLEY_API_KEYS (in .env, say), listen on 127.0.0.1, or allow "
+            "everybody with --allow-anonymous.\n{}",
+            settings.host,
+            known_keys.is_current ? ""
+                                  : "(Whether there are keys in the store is not known: it cannot be reached.)\n"));
+    }
+    auto impl = std::make_unique<Impl>(std::move(settings), std::move(dotenv_path), std::move(catalogue),
+                                       std::move(*store), std::move(known_keys));
     impl->warn(warnings);
     auto const listening = impl->listen();
     if (!listening) return refuse("Parley " + listening.error().message + ".\n");
@@ -369,6 +383,9 @@ std::uint16_t App::port() const noexcept {
 }
 agents::Catalogue const& App::catalogue() const noexcept {
     return impl_->catalogue();
+}
+bool App::wants_keys() const noexcept {
+    return impl_->wants_keys();
 }
 StoreHealth App::store_health() const {
     return impl_->store_health();

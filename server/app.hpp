@@ -26,6 +26,7 @@ public:
     std::uint16_t port() const noexcept;
     agents::Catalogue const& catalogue() const noexcept; // the newest; main thread
     StoreHealth store_health() const;
+    bool wants_keys() const noexcept; // requests have to bring one, as far as was known at start
 
     /// Serves until SIGTERM, SIGINT or stop(). Returns the exit code: 0 when everything ended in order.
     int run(bool handle_signals);

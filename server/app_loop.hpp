@@ -15,6 +15,8 @@
 #include "net/loop.hpp"
 #include "net/task_group.hpp"
 #include "net/tls.hpp"
+#include "policy/key_store.hpp"
+#include "policy/usage_limits.hpp"
 #include "providers/session.hpp"
 #include "server/app_store.hpp"
 #include "server/gateway.hpp"
@@ -51,14 +53,16 @@ private:
 struct LoopRunner {
     LoopRunner(core::LogOptions log, boost::asio::thread_pool& pool, GatewayShared const& shared,
                std::shared_ptr<agents::Catalogue const> catalogue, net::ServerLimits const& limits,
-               agents::ParkedCalls& parked, mcp::Host& host, storage::Store& store)
+               agents::ParkedCalls& parked, mcp::Host& host, storage::Store& store, StoredKeys const& known_keys)
         : loop(log),
           session(loop, pool),
           tool_host(host.face(loop)),
           tools{*tool_host, parked},
           database(store.face(loop)),
           conversations(*database, wall_clock_ms),
-          gateway(loop, session, shared, std::move(catalogue), tools, conversations),
+          keys(*database, wall_clock_ms, "gateway"),
+          usage_limits(*database, wall_clock_ms),
+          gateway(loop, session, shared, std::move(catalogue), tools, conversations, usage_limits, known_keys),
           server(loop, gateway, limits, [this] { return tls; }),
           tasks(loop) {}
 
@@ -68,6 +72,8 @@ struct LoopRunner {
     agents::ToolServices tools;
     std::unique_ptr<storage::Database> database;
     memory::Conversations conversations;
+    policy::KeyStore keys;
+    policy::UsageLimits usage_limits;
     Gateway gateway;
     std::shared_ptr<net::TlsContext> tls;
     net::HttpServer server;
@@ -75,6 +81,13 @@ struct LoopRunner {
     std::atomic<std::size_t> open_connections{0};
     std::thread thread;
 };
+
+/// Keeps the loop's view of the stored keys, until the loop is stopped.
+core::Awaitable<void> follow_keys(LoopRunner& one, StoredKeys known);
+
+/// The stored keys as they are now, read before there are loops, through a store of its own: a store's faces go only
+/// after it is closed. Not current when the store cannot be read.
+StoredKeys read_keys(Settings const& settings);
 
 /// Erases conversations whose time is over, now and every `interval`, until the loop is stopped.
 core::Awaitable<void> clean_up(LoopRunner& one, std::chrono::milliseconds interval);

@@ -16,6 +16,7 @@
 #include "server/gateway.hpp"
 #include "server/idempotency.hpp"
 #include "server/open_webui.hpp"
+#include "server/pages.hpp"
 #include "server/task_answer.hpp"
 #include "server/tool_display.hpp"
 
@@ -133,7 +134,7 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     auto const catalogue = catalogue_; // of the whole run, whatever is reloaded meanwhile
     auto parsed = parse_chat_request(std::move(request.body));
     if (!parsed) co_return fail(exchange, state, parsed.error());
-    auto const* const agent = catalogue->find(parsed->model);
+    auto const* const agent = visible_agent(*catalogue, parsed->model, state.key.get());
     if (agent) state.agent = agent->config.agent_id;
     state.stream = parsed->stream;
     auto ask = conversation_ask(request.head, *parsed, shared_.session_headers);
@@ -189,14 +190,22 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     }
     core::Context const context{exchange.cancellation(), run_deadline(agent->config, request.head, request.started),
                                 state.request_id};
+    std::optional<policy::Reservation> reservation;
+    if (state.key && state.key->limits.any()) {
+        auto reserved = co_await reserve_run(*agent, *parsed, context, state);
+        if (!reserved) co_return fail(exchange, state, Gateway::told_error(reserved.error(), exchange));
+        reservation = std::move(*reserved);
+    }
     auto caller = tool_caller(*agent, request.head, state);
     if (*ask) {
         (*ask)->key.principal = owner_of(state);
         state.conversation = (*ask)->key.session;
-        co_return co_await chat_remembered(catalogue, *agent, turn, context, std::move(caller), std::move(**ask), reply,
-                                           exchange, state);
+        co_await chat_remembered(catalogue, *agent, turn, context, std::move(caller), std::move(**ask), reply, exchange,
+                                 state);
+    } else {
+        co_await run_chat(*agent, turn, context, std::move(caller), nullptr, reply, exchange, state);
     }
-    co_await run_chat(*agent, turn, context, std::move(caller), nullptr, reply, exchange, state);
+    if (reservation) co_await settle(std::move(*reservation), state, exchange.client_gone());
 }
 
 std::string Gateway::owner_of(RequestState const& state) {
@@ -231,8 +240,10 @@ core::Awaitable<void> Gateway::run_chat(agents::Agent const& agent, chat::Turn t
     } else {
         co_await collect_run(run, reply, exchange, state);
     }
-    state.answered_by = run.answered_by().agent_id;
+    auto const& answered_by = run.answered_by();
+    state.answered_by = answered_by.agent_id;
     state.usage = run.usage();
+    if (answered_by.price) state.cost = agents::cost_of(*answered_by.price, *state.usage);
     for (auto const& [error, failed, then] : run.overcome()) {
         auto const what = attempt_name(then);
         metrics_.count_attempt(state.agent, what);

@@ -67,13 +67,13 @@ void greet(App const& app, Settings const& settings) {
                store.is_ready ? store.name
                               : fmt::format("{}{} is not reachable{}: {}", c.yellow, store.name, c.off, store.reason));
     fmt::print(stderr, "  {:<7} {}\n", "keys",
-               settings.wants_keys() ? "required (PARLEY_API_KEYS)" : "none: whoever reaches this address may use it");
+               app.wants_keys() ? "required" : "none: whoever reaches this address may use it");
     fmt::print(stderr, "  {:<7} {}/docs\n", "docs", url);
     auto const& agents = catalogue.agents();
     auto const usable =
         std::find_if(agents.begin(), agents.end(), [](auto const& agent) { return agent.unavailable.empty(); });
     if (usable != agents.end()) {
-        auto const key = settings.wants_keys() ? " -H \"authorization: Bearer $KEY\"" : "";
+        auto const key = app.wants_keys() ? " -H \"authorization: Bearer $KEY\"" : "";
         fmt::print(stderr, "\n{}Try it:{}\n  curl -N {}/v1/chat/completions -H 'content-type: application/json'{} \\\n",
                    c.dim, c.off, url, key);
         fmt::print(

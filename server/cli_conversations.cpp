@@ -1,7 +1,6 @@
 // Each command opens the store as the gateway would, also while one is running on it, asks, prints and leaves.
 #include "server/cli_conversations.hpp"
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
@@ -16,6 +15,7 @@
 #include "server/app_store.hpp"
 #include "server/cli.hpp"
 #include "server/cli_parts.hpp"
+#include "server/cli_store.hpp"
 #include "server/conversation_pages.hpp"
 
 namespace parley::server {
@@ -26,41 +26,14 @@ namespace json = boost::json;
 constexpr std::string_view kAnonymous = "anonymous"; // whoever asks without a key
 constexpr std::int64_t kExportedAtOnce = 500;
 
-std::unique_ptr<storage::Store> open(Flags const& flags) {
-    auto prepared = prepare(flags);
-    if (!prepared) return nullptr;
-    prepared->first.log.level = core::LogLevel::kError;
-    auto store = open_store(prepared->first);
-    if (!store) {
-        complain(store.error().message);
-        return nullptr;
-    }
-    return std::move(*store);
-}
-
 using Work = std::function<core::Task<>(core::Context const&, memory::ConversationStore&)>;
 
-// Runs `work` on a loop of its own; tells what went wrong.
-int with_conversations(Flags const& flags, Work work) {
-    auto const store = open(flags);
-    if (!store) return kExitFault;
-    net::Loop loop({core::LogLevel::kError, core::LogFormat::kText, 2, false, false});
-    auto const database = store->face(loop);
-    memory::Conversations conversations(*database, wall_clock_ms);
-    core::Cancellation never;
-    core::Context const context{never};
-    std::optional<core::Result<>> outcome;
-    auto ended = [&](std::exception_ptr failure, core::Result<> result) {
-        outcome = failure ? core::Result<>(core::make_error(core::Errc::kInternal, "an internal error")) : result;
-        loop.stop();
-    };
-    boost::asio::co_spawn(loop.context(), work(context, conversations), std::move(ended));
-    loop.run();
-    store->close();
-    if (outcome && *outcome) return kExitOk;
-    auto const& error = outcome->error();
-    complain(error.detail.empty() ? error.message : error.message + " (" + error.detail + ")");
-    return kExitFault;
+int with_conversations(Flags const& flags, Work const& work) {
+    // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): it lives until the loop has ended
+    return with_store(flags, [&](core::Context const& context, storage::Database& database) -> core::Task<> {
+        memory::Conversations conversations(database, wall_clock_ms);
+        co_return co_await work(context, conversations);
+    });
 }
 
 memory::ConversationKey key_of(ConversationOptions const& options) {
@@ -193,7 +166,7 @@ int conversations_erase(Flags const& flags, ConversationOptions const& options) 
 }
 
 int migrate(Flags const& flags, bool as_json) {
-    auto const store = open(flags);
+    auto const store = open_named_store(flags);
     if (!store) return kExitFault;
     auto const state = store->state();
     store->close();

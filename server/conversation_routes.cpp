@@ -16,6 +16,7 @@
 #include "net/url.hpp"
 #include "server/conversation_pages.hpp"
 #include "server/gateway.hpp"
+#include "server/pages.hpp"
 
 namespace parley::server {
 namespace {
@@ -100,9 +101,13 @@ core::Awaitable<void> Gateway::conversation_page(net::Request request, Match mat
     auto second = net::decode_segment(match.second);
     if (!first || !second)
         co_return fail(exchange, state, core::make_error(Errc::kUnknownUrl, "This URL has a broken escape."));
+    auto const route = match.route->id;
+    bool const by_agent = route == RouteId::kAgentConversation || route == RouteId::kAgentConversationDelete;
+    if (by_agent && visible_agent(*catalogue_, *first, state.key.get()) == nullptr)
+        co_return fail(exchange, state, agents::model_not_found(*first));
     auto owner = owner_of(state);
     auto const user = net::form_value(request.head.query, "user_id"); // the original names the user so
-    if (user && *user && shared_.forwarding.trusts_everybody) owner = user_principal(**user);
+    if (user && *user && forwarding().trusts_everybody) owner = user_principal(**user);
     auto response = co_await conversation_answer(context, request, match.route->id, std::move(*first),
                                                  std::move(*second), std::move(owner));
     if (!response) co_return fail(exchange, state, told_error(response.error(), exchange));
@@ -114,7 +119,6 @@ core::Task<net::Response> Gateway::conversation_answer(core::Context const& cont
                                                        std::string principal) {
     auto const& query = request.head.query;
     bool const by_agent = route == RouteId::kAgentConversation || route == RouteId::kAgentConversationDelete;
-    if (by_agent && catalogue_->find(first) == nullptr) co_return agents::model_not_found(first);
     memory::ConversationKey key{"", std::move(principal), by_agent ? std::move(second) : std::move(first)};
     switch (route) {
         case RouteId::kConversations: {

@@ -19,6 +19,20 @@ core::Error wrong(core::Errc code, std::string message, std::string param) {
     return core::make_error(code, std::move(message), std::move(param));
 }
 
+// What the provider says that it read.
+std::optional<chat::Usage> usage_in(std::string_view answer) {
+    auto const at = answer.rfind("\"usage\"");
+    if (at == std::string_view::npos) return std::nullopt;
+    boost::system::error_code bad;
+    auto const text = answer.substr(answer.find('{', at), answer.find('}', at) - answer.find('{', at) + 1);
+    auto const value = boost::json::parse({text.data(), text.size()}, bad);
+    auto const* const tokens = !bad && value.is_object() ? value.get_object().if_contains("prompt_tokens") : nullptr;
+    if (!tokens || !tokens->is_int64()) return std::nullopt;
+    chat::Usage usage;
+    usage.prompt_tokens = tokens->get_int64();
+    return usage;
+}
+
 } // namespace
 
 core::Result<EmbeddingsRequest> parse_embeddings_request(std::string const& body) {
@@ -66,14 +80,31 @@ core::Awaitable<void> Gateway::embeddings(net::Request request, net::Exchange& e
     auto const catalogue = catalogue_;
     auto const parsed = parse_embeddings_request(request.body);
     if (!parsed) co_return fail(exchange, state, parsed.error());
+    if (state.key && !state.key->may_use_agent(parsed->model))
+        co_return fail(exchange, state, agents::model_not_found(parsed->model));
     auto const target = catalogue->embedding_target(parsed->model);
     if (!target) co_return fail(exchange, state, target.error());
     core::Context const context{exchange.cancellation(), core::SteadyTime::max(), state.request_id};
+    std::optional<policy::Reservation> reservation;
+    if (state.key && state.key->limits.any()) {
+        chat::Usage estimate;
+        estimate.prompt_tokens = tokens_in(parsed->rest.size());
+        std::vector<PricedModel> models{{target->provider->name(), target->model, target->price}};
+        auto reserved = co_await reserve(estimate, std::move(models), context, state);
+        if (!reserved) co_return fail(exchange, state, told_error(reserved.error(), exchange));
+        reservation = std::move(*reserved);
+    }
     auto answered = co_await target->provider->embed(session_, context, target->model, parsed->rest);
-    if (!answered) co_return fail(exchange, state, told_error(answered.error(), exchange));
-    net::Response response;
-    response.body = std::move(*answered);
-    answer(exchange, state, std::move(response));
+    if (answered) {
+        state.usage = usage_in(*answered);
+        if (state.usage && target->price) state.cost = agents::cost_of(*target->price, *state.usage);
+        net::Response response;
+        response.body = std::move(*answered);
+        answer(exchange, state, std::move(response));
+    } else {
+        fail(exchange, state, told_error(answered.error(), exchange));
+    }
+    if (reservation) co_await settle(std::move(*reservation), state, exchange.client_gone());
 }
 
 } // namespace parley::server

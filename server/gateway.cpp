@@ -91,13 +91,15 @@ Errc errc_of(int status) noexcept {
 
 Gateway::Gateway(net::Loop& loop, providers::Session& session, GatewayShared const& shared,
                  std::shared_ptr<agents::Catalogue const> catalogue, agents::ToolServices& tools,
-                 memory::ConversationStore& conversations)
+                 memory::ConversationStore& conversations, policy::UsageLimits& limits, StoredKeys keys)
     : loop_(loop),
       session_(session),
       shared_(shared),
       catalogue_(std::move(catalogue)),
       tools_(tools),
       conversations_(conversations),
+      limits_(limits),
+      stored_keys_(std::move(keys)),
       summariser_(session, conversations, loop.executor(),
                   [this](auto const& record) {
                       log_summary(loop_.log(), record);
@@ -134,8 +136,9 @@ std::optional<net::Response> Gateway::admit(net::RequestHead const& head, net::T
     auto const detailed =
         match.route->id == RouteId::kHealth && head.query.find("detailed=true") != std::string_view::npos;
     if (match.route->access == Access::kKey || detailed) {
-        if (auto const error = check_key(head, ticket)) return refused(*error);
-        auto user = forwarded_user(head, ticket.principal, shared_.forwarding, std::chrono::system_clock::now());
+        auto const scope = detailed ? Scope::kOperate : match.route->scope;
+        if (auto const error = check_key(head, scope, ticket)) return refused(*error);
+        auto user = forwarded_user(head, ticket.principal, forwarding(), std::chrono::system_clock::now());
         if (!user) return refused(user.error());
         if (*user) ticket.user_id = std::move(**user);
     }
@@ -165,32 +168,10 @@ net::Response Gateway::refusal(net::RequestHead const& head, net::Ticket const& 
     return response;
 }
 
-std::optional<core::Error> Gateway::check_key(net::RequestHead const& head, net::Ticket& ticket) const {
-    if (shared_.keys.empty()) {
-        ticket.principal = "anonymous";
-        return std::nullopt;
-    }
-    auto const credentials = head.count("authorization") + head.count("x-api-key") + head.count("api-key");
-    if (credentials > 1) {
-        return core::make_error(Errc::kInvalidValue,
-                                "More than one credential was sent. Send one header: Authorization: Bearer YOUR_KEY.");
-    }
-    auto const value = head.get("authorization");
-    constexpr std::string_view kScheme = "bearer ";
-    auto const bearer = value.size() > kScheme.size() && net::field_is(value.substr(0, kScheme.size()), kScheme);
-    auto principal = bearer ? shared_.keys.principal(value.substr(kScheme.size())) : std::nullopt;
-    if (!principal) {
-        return core::make_error(Errc::kInvalidApiKey,
-                                "No valid API key was given. Send it as Authorization: Bearer YOUR_KEY.");
-    }
-    ticket.principal = std::move(*principal);
-    return std::nullopt;
-}
-
 // Without keys anything that reaches the socket is let in, so a web page in the user's browser must be kept out: it
 // shows itself by its Origin, or, under a DNS name rebound to this machine, by its Host.
 std::optional<core::Error> Gateway::check_origin(net::RequestHead const& head) const {
-    if (!shared_.keys.empty() || shared_.allow_anonymous_hosts) return std::nullopt;
+    if (wants_keys() || shared_.allow_anonymous_hosts) return std::nullopt;
     auto const origin = head.get("origin");
     auto const host = head.get("host");
     if (!origin.empty() && !origin_allowed(origin, host)) {
@@ -232,6 +213,7 @@ core::Awaitable<void> Gateway::handle(net::Request request, net::Exchange& excha
     RequestState state;
     state.request_id = request.ticket.request_id;
     state.principal = request.ticket.principal;
+    state.key = stored_key(state.principal);
     state.user_id = request.ticket.user_id;
     state.started = request.started;
     state.method = request.head.method;
@@ -251,7 +233,7 @@ core::Awaitable<void> Gateway::handle(net::Request request, net::Exchange& excha
             co_await conversation_page(std::move(request), match, exchange, state);
             co_return log(state, exchange.client_gone());
         }
-        auto response = page(route.id, request, match.parameter);
+        auto response = page(route.id, request, match.parameter, state.key.get());
         if (response) {
             answer(exchange, state, std::move(*response));
         } else {
@@ -261,21 +243,21 @@ core::Awaitable<void> Gateway::handle(net::Request request, net::Exchange& excha
     log(state, exchange.client_gone());
 }
 
-core::Result<net::Response> Gateway::page(RouteId route, net::Request const& request,
-                                          std::string_view parameter) const {
+core::Result<net::Response> Gateway::page(RouteId route, net::Request const& request, std::string_view parameter,
+                                          policy::KeyRecord const* key) const {
     auto id = net::decode_segment(parameter);
     if (!id) return core::make_error(Errc::kUnknownUrl, id.error().message);
     switch (route) {
         case RouteId::kModels:
-            return models_page(*catalogue_);
+            return models_page(*catalogue_, key);
         case RouteId::kModel:
-            return model_page(*catalogue_, *id);
+            return model_page(*catalogue_, *id, key);
         case RouteId::kAgents:
-            return agents_page(*catalogue_);
+            return agents_page(*catalogue_, key);
         case RouteId::kAgent:
-            return agent_page(*catalogue_, *id);
+            return agent_page(*catalogue_, *id, key);
         case RouteId::kAgentHealth:
-            return agent_health_page(*catalogue_, *id);
+            return agent_health_page(*catalogue_, *id, key);
         case RouteId::kHealth: {
             auto const detailed = request.head.query.find("detailed=true") != std::string_view::npos;
             return health_page(*catalogue_, shared_, detailed);
@@ -347,6 +329,7 @@ void Gateway::decorate(net::Response& response, RequestState const& state) const
     headers.emplace_back("openai-processing-ms", std::to_string(elapsed.count()));
     if (state.attempts != 0) headers.emplace_back("x-parley-attempts", std::to_string(state.attempts));
     if (state.replayed) headers.emplace_back("idempotent-replayed", "true");
+    if (state.rate_limits) add_rate_limits(headers, *state.rate_limits);
     if (!state.origin.empty()) {
         headers.emplace_back("access-control-allow-origin", state.origin);
         headers.emplace_back("access-control-expose-headers",
@@ -355,6 +338,19 @@ void Gateway::decorate(net::Response& response, RequestState const& state) const
         headers.emplace_back("vary", "origin");
     }
 }
+
+namespace {
+
+// Somebody has put a key where a path belongs: it must not be kept.
+std::string without_keys(std::string path) {
+    for (auto at = path.find("sk-"); at != std::string::npos; at = path.find("sk-", at + 1)) {
+        auto const end = std::min(path.find('/', at), path.size());
+        path.replace(at, end - at, "[redacted]");
+    }
+    return path;
+}
+
+} // namespace
 
 void Gateway::log(RequestState const& state, bool client_gone) {
     auto const now = steady_clock::now();
@@ -369,7 +365,7 @@ void Gateway::log(RequestState const& state, bool client_gone) {
     core::Log::Line line(loop_.log(), level, "request");
     line.add("request_id", state.request_id)
         .add("method", state.method)
-        .add("path", state.path)
+        .add("path", state.path.find("sk-") == std::string::npos ? state.path : without_keys(state.path))
         .add("status", state.status);
     if (!state.agent.empty()) line.add("agent", state.agent);
     if (!state.task.empty()) line.add("task", state.task);

@@ -27,6 +27,7 @@
 #include "server/forwarded_user.hpp"
 #include "server/gateway_metrics.hpp"
 #include "server/idempotency.hpp"
+#include "server/key_watch.hpp"
 #include "server/request_state.hpp"
 #include "server/routes.hpp"
 #include "server/stored_answer.hpp"
@@ -79,6 +80,7 @@ struct GatewayShared {
     std::unique_ptr<IdempotencyStore> idempotency;                     // null: Idempotency-Key is not looked at
     std::vector<std::string> session_headers = default_session_headers();
     UserForwarding forwarding;
+    UserForwarding forwarding_with_keys; // as forwarding, once there are keys: then not everybody is trusted
 };
 
 /// How one chat request is to be answered.
@@ -93,10 +95,11 @@ class Gateway final : public net::HttpHandler {
 public:
     Gateway(net::Loop& loop, providers::Session& session, GatewayShared const& shared,
             std::shared_ptr<agents::Catalogue const> catalogue, agents::ToolServices& tools,
-            memory::ConversationStore& conversations);
+            memory::ConversationStore& conversations, policy::UsageLimits& limits, StoredKeys keys);
 
     /// On the loop's thread. Requests under way keep the catalogue that they started with.
     void use(std::shared_ptr<agents::Catalogue const> catalogue) { catalogue_ = std::move(catalogue); }
+    void use(StoredKeys keys) { stored_keys_ = std::move(keys); }
 
     std::optional<net::Response> admit(net::RequestHead const& head, net::Ticket& ticket) override;
     core::Awaitable<void> handle(net::Request request, net::Exchange& exchange) override;
@@ -134,7 +137,8 @@ private:
     core::Task<net::Response> fork_conversation(core::Context const& context, memory::ConversationKey key,
                                                 std::string_view body);
     core::Awaitable<void> embeddings(net::Request request, net::Exchange& exchange, RequestState& state);
-    core::Result<net::Response> page(RouteId route, net::Request const& request, std::string_view parameter) const;
+    core::Result<net::Response> page(RouteId route, net::Request const& request, std::string_view parameter,
+                                     policy::KeyRecord const* key) const;
 
     /// What the client is told of an error: a cancelled run of a client that is still there was cut by a shutdown.
     static core::Error told_error(core::Error error, net::Exchange const& exchange);
@@ -145,7 +149,23 @@ private:
     void answer(net::Exchange& exchange, RequestState& state, net::Response response);
     void fail(net::Exchange& exchange, RequestState& state, core::Error const& error);
     void decorate(net::Response& response, RequestState const& state) const;
-    std::optional<core::Error> check_key(net::RequestHead const& head, net::Ticket& ticket) const;
+    // gateway_keys.cpp
+    std::optional<core::Error> check_key(net::RequestHead const& head, Scope scope, net::Ticket& ticket) const;
+    bool wants_keys() const noexcept { return !shared_.keys.empty() || !stored_keys_.book->empty(); }
+    UserForwarding const& forwarding() const noexcept;
+    std::shared_ptr<policy::KeyRecord const> stored_key(std::string_view principal) const;
+    struct PricedModel {
+        std::string_view provider, name;
+        std::optional<agents::ModelPrice> price;
+    };
+    static std::int64_t tokens_in(std::size_t bytes) noexcept; // roughly
+    core::Task<policy::Reservation> reserve_run(agents::Agent const& agent, ChatRequest const& request,
+                                                core::Context const& context, RequestState& state);
+    core::Task<policy::Reservation> reserve(chat::Usage estimate, std::vector<PricedModel> models,
+                                            core::Context const& context, RequestState& state);
+    core::Awaitable<void> settle(policy::Reservation reservation, RequestState const& state, bool client_gone);
+    static void add_rate_limits(std::vector<std::pair<std::string, std::string>>& headers,
+                                policy::RateLimitView const& view);
     std::optional<core::Error> check_origin(net::RequestHead const& head) const;
     bool origin_allowed(std::string_view origin, std::string_view host) const;
     net::Response preflight(net::RequestHead const& head, Match const& match, net::Ticket const& ticket) const;
@@ -159,6 +179,8 @@ private:
     std::shared_ptr<agents::Catalogue const> catalogue_;
     agents::ToolServices& tools_;
     memory::ConversationStore& conversations_;
+    policy::UsageLimits& limits_;
+    StoredKeys stored_keys_;
     agents::Summariser summariser_;
     GatewayMetrics metrics_;
 };

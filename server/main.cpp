@@ -15,6 +15,7 @@
 #include "server/app.hpp"
 #include "server/cli.hpp"
 #include "server/cli_conversations.hpp"
+#include "server/cli_keys.hpp"
 #include "server/cli_mcp.hpp"
 #include "server/forwarded_user.hpp"
 
@@ -29,6 +30,7 @@ struct CommandLine {
     server::ChatOptions chat = {};
     server::McpOptions tools = {};
     server::ConversationOptions conversations = {};
+    server::KeyOptions keys = {};
     std::string conformance_url = {};
     bool as_json = false;
     std::vector<std::pair<CLI::App const*, std::function<int()>>> commands = {};
@@ -145,6 +147,71 @@ void add_conversations(CommandLine& line) {
     erase.add_flag("--all", options.all, "all of the user that --user names");
 }
 
+void add_store_flag(CLI::App& command, server::Flags& flags) {
+    command.add_option("--data", flags.data, "folder of the SQLite store [data]; DATABASE_URL names another one")
+        ->type_name("DIR");
+}
+
+void add_keys(CommandLine& line) {
+    auto& options = line.keys;
+    auto* const group = line.cli.add_subcommand("keys", "Make, list, rotate and revoke API keys");
+    group->require_subcommand(1);
+    auto const add = [&line, group](char const* name, char const* help, auto run) -> CLI::App& {
+        auto& command = line.add(*group, name, help, [&line, run] { return run(line.flags, line.keys); });
+        add_store_flag(command, line.flags);
+        return command;
+    };
+    auto const limit = CLI::Range(std::int64_t{1}, std::int64_t{1} << 50);
+    auto& create = add("create", "Make a key; it is shown this once", &server::keys_create);
+    create.add_option("--name", options.name, "whose it is, for people")
+        ->required()
+        ->check(server::check_plain, "")
+        ->type_name("NAME");
+    create.add_option("--role", options.role, "admin: everything; user: agents; viewer: looks only [user]")
+        ->check(CLI::IsMember({"admin", "user", "viewer"}));
+    create.add_option("--agent", options.agents, "only agents of this name, * and ? allowed; may be given again")
+        ->check(server::check_plain, "")
+        ->type_name("PATTERN");
+    create.add_option("--route", options.routes, "only these routes; may be given again")
+        ->check(CLI::IsMember({"chat", "embeddings", "models", "agents", "conversations", "operate"}));
+    create.add_option("--requests-per-minute", options.requests_per_minute, "at most so many")->check(limit);
+    create.add_option("--tokens-per-minute", options.tokens_per_minute, "at most so many")->check(limit);
+    create.add_option("--budget-tokens", options.budget_tokens, "tokens in all, or in each period")->check(limit);
+    create.add_option("--budget-usd", options.budget_usd, "US dollars in all, or in each period")
+        ->check(CLI::Range(0.000001, 1e9));
+    create.add_option("--budget-period", options.budget_period, "total, day or month (UTC) [total]")
+        ->check(CLI::IsMember({"total", "day", "month"}));
+    create.add_option("--expires", options.expires, "how long it is valid, as 30d or 12h [for ever]")
+        ->check(server::check_duration, "")
+        ->type_name("TIME");
+    create.add_flag("--json", options.as_json, "for programs");
+    auto& list = add("list", "List them with their limits and what they have used", &server::keys_list);
+    list.add_flag("--json", options.as_json, "for programs, one a line");
+    auto& rotate = add("rotate", "Make a new key in the place of one", &server::keys_rotate);
+    rotate.add_option("id", options.id, "the key's id, as `list` shows it")->required()->type_name("ID");
+    rotate.add_option("--overlap", options.overlap, "how long the old one stays valid [24h]")
+        ->check(server::check_duration, "")
+        ->type_name("TIME");
+    rotate.add_flag("--json", options.as_json, "for programs");
+    auto& revoke = add("revoke", "End a key, at once and for good", &server::keys_revoke);
+    revoke.add_option("id", options.id, "the key's id, as `list` shows it")->required()->type_name("ID");
+}
+
+void add_audit(CommandLine& line) {
+    auto& options = line.keys;
+    auto* const group = line.cli.add_subcommand("audit", "Read the log of what was done to keys, and check it");
+    group->require_subcommand(1);
+    auto const add = [&line, &options, group](char const* name, char const* help, auto run) -> CLI::App& {
+        auto& command = line.add(*group, name, help, [&line, run] { return run(line.flags, line.keys); });
+        add_store_flag(command, line.flags);
+        command.add_flag("--json", options.as_json, "for programs");
+        return command;
+    };
+    auto& list = add("list", "Print it, the oldest entry first", &server::audit_list);
+    list.add_option("--after", options.after, "only entries behind this number [0]")->type_name("SEQ");
+    add("verify", "Check the chain; exit code 1 if an entry was changed, taken out or moved", &server::audit_verify);
+}
+
 int print_version(CommandLine const& line) {
     auto const text = std::string(server::version());
     std::printf(line.as_json ? "{\"version\":\"%s\"}\n" : "parley %s\n", text.c_str());
@@ -208,6 +275,8 @@ int main(int argc, char** argv) try {
     add_chat(line);
     add_mcp(line);
     add_conversations(line);
+    add_keys(line);
+    add_audit(line);
     add_others(line);
     if (argc < 2) {
         std::fputs(cli.help().c_str(), stderr);

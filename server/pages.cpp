@@ -130,8 +130,9 @@ json::object agent_health(agents::Agent const& agent) {
     return object;
 }
 
-core::Result<agents::Agent const*> find_agent(agents::Catalogue const& catalogue, std::string_view id) {
-    auto const* const agent = catalogue.find(id);
+core::Result<agents::Agent const*> find_agent(agents::Catalogue const& catalogue, std::string_view id,
+                                              policy::KeyRecord const* key) {
+    auto const* const agent = visible_agent(catalogue, id, key);
     if (!agent) return agents::model_not_found(id);
     return agent;
 }
@@ -223,34 +224,43 @@ void add_details(json::object& health, agents::Catalogue const& catalogue, Gatew
 
 } // namespace
 
-net::Response models_page(agents::Catalogue const& catalogue) {
+agents::Agent const* visible_agent(agents::Catalogue const& catalogue, std::string_view id,
+                                   policy::KeyRecord const* key) noexcept {
+    return key && !key->may_use_agent(id) ? nullptr : catalogue.find(id);
+}
+
+net::Response models_page(agents::Catalogue const& catalogue, policy::KeyRecord const* key) {
     json::array data;
     for (auto const& agent : catalogue.agents())
-        data.push_back(model_object(agent, catalogue.loaded_at()));
+        if (!key || key->may_use_agent(agent.config.agent_id))
+            data.push_back(model_object(agent, catalogue.loaded_at()));
     return as_json({{"object", "list"}, {"data", std::move(data)}});
 }
 
-core::Result<net::Response> model_page(agents::Catalogue const& catalogue, std::string_view id) {
-    auto const agent = find_agent(catalogue, id);
+core::Result<net::Response> model_page(agents::Catalogue const& catalogue, std::string_view id,
+                                       policy::KeyRecord const* key) {
+    auto const agent = find_agent(catalogue, id, key);
     if (!agent) return agent.error();
     return as_json(model_object(**agent, catalogue.loaded_at()));
 }
 
-net::Response agents_page(agents::Catalogue const& catalogue) {
+net::Response agents_page(agents::Catalogue const& catalogue, policy::KeyRecord const* key) {
     json::array data;
     for (auto const& agent : catalogue.agents())
-        data.push_back(agent_object(agent, catalogue));
+        if (!key || key->may_use_agent(agent.config.agent_id)) data.push_back(agent_object(agent, catalogue));
     return as_json({{"object", "list"}, {"data", std::move(data)}});
 }
 
-core::Result<net::Response> agent_page(agents::Catalogue const& catalogue, std::string_view id) {
-    auto const agent = find_agent(catalogue, id);
+core::Result<net::Response> agent_page(agents::Catalogue const& catalogue, std::string_view id,
+                                       policy::KeyRecord const* key) {
+    auto const agent = find_agent(catalogue, id, key);
     if (!agent) return agent.error();
     return as_json(agent_object(**agent, catalogue));
 }
 
-core::Result<net::Response> agent_health_page(agents::Catalogue const& catalogue, std::string_view id) {
-    auto const agent = find_agent(catalogue, id);
+core::Result<net::Response> agent_health_page(agents::Catalogue const& catalogue, std::string_view id,
+                                              policy::KeyRecord const* key) {
+    auto const agent = find_agent(catalogue, id, key);
     if (!agent) return agent.error();
     auto health = agent_health(**agent);
     health["last_check"] = utc_now();

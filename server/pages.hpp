@@ -10,12 +10,22 @@
 
 namespace parley::server {
 
-net::Response models_page(agents::Catalogue const& catalogue);
-core::Result<net::Response> model_page(agents::Catalogue const& catalogue, std::string_view id); // kModelNotFound
+// `key`: a stored key's record, for which agents outside its scope do not exist; null = all exist.
 
-net::Response agents_page(agents::Catalogue const& catalogue);
-core::Result<net::Response> agent_page(agents::Catalogue const& catalogue, std::string_view id);
-core::Result<net::Response> agent_health_page(agents::Catalogue const& catalogue, std::string_view id);
+/// nullptr when there is no such agent.
+agents::Agent const* visible_agent(agents::Catalogue const& catalogue, std::string_view id,
+                                   policy::KeyRecord const* key) noexcept;
+
+net::Response models_page(agents::Catalogue const& catalogue, policy::KeyRecord const* key);
+net::Response agents_page(agents::Catalogue const& catalogue, policy::KeyRecord const* key);
+
+// Errors: kModelNotFound.
+core::Result<net::Response> model_page(agents::Catalogue const& catalogue, std::string_view id,
+                                       policy::KeyRecord const* key);
+core::Result<net::Response> agent_page(agents::Catalogue const& catalogue, std::string_view id,
+                                       policy::KeyRecord const* key);
+core::Result<net::Response> agent_health_page(agents::Catalogue const& catalogue, std::string_view id,
+                                              policy::KeyRecord const* key);
 
 net::Response health_page(agents::Catalogue const& catalogue, GatewayShared const& shared, bool detailed);
 net::Response ready_page(agents::Catalogue const& catalogue, GatewayShared const& shared);

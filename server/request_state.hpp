@@ -3,12 +3,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "chat/usage.hpp"
 #include "core/context.hpp"
+#include "policy/key_record.hpp"
+#include "policy/usage_limits.hpp"
 
 namespace parley::server {
 
@@ -21,12 +24,14 @@ struct RequestState {
     std::string method;
     std::string path;
     std::string peer;
-    std::string principal; // of the key
-    std::string user_id;   // whom the request is for, where a front end asks; empty = the key's own
+    std::string principal;                        // of the key
+    std::shared_ptr<policy::KeyRecord const> key; // a stored key's record; null: a key of the environment, or nobody's
+    std::string user_id; // whom the request is for, where a front end asks; empty = the key's own
     std::string agent;
     std::string conversation; // its session, of a request that is remembered
     std::string_view task;    // what a client asks for itself, empty = a turn of its user; a literal
     std::string answered_by;
+    std::int64_t cost = 0; // of the tokens, millionths of a US dollar, where the model has a price
     std::string error_code;
     std::string error_reason; // in our own words: safe to log
     std::string error_detail; // may quote a provider, and so a prompt: only when asked for
@@ -37,6 +42,7 @@ struct RequestState {
     std::int64_t tool_calls = 0;                 // that have ended, also in a run that failed later
     std::size_t attempts = 0;                    // at model calls, beyond one each, plus one; 0 = no model was asked
     int status = 0;
+    std::optional<policy::RateLimitView> rate_limits; // of a key that has some
     bool stream = false;
     bool replayed = false; // an answer that was kept for its Idempotency-Key
 };

@@ -7,29 +7,41 @@ namespace parley::server {
 namespace {
 
 constexpr std::array kRoutes{
-    Route{RouteId::kChatCompletions, "/v1/chat/completions", "", "POST", Access::kKey},
-    Route{RouteId::kModels, "/v1/models", "", "GET", Access::kKey},
-    Route{RouteId::kModel, "/v1/models/*", "", "GET", Access::kKey},
-    Route{RouteId::kEmbeddings, "/v1/embeddings", "", "POST", Access::kKey},
-    Route{RouteId::kAgents, "/agents", "", "GET", Access::kKey},
-    Route{RouteId::kAgents, "/agents/", "", "GET", Access::kKey},
-    Route{RouteId::kAgentHealth, "/agents/*", "/health", "GET", Access::kKey},
-    Route{RouteId::kAgentConversation, "/agents/*", "/conversation/*", "GET", Access::kKey},
-    Route{RouteId::kAgentConversationDelete, "/agents/*", "/conversation/*", "DELETE", Access::kKey},
-    Route{RouteId::kAgent, "/agents/*", "", "GET", Access::kKey},
-    Route{RouteId::kConversations, "/conversations", "", "GET", Access::kKey},
-    Route{RouteId::kConversationsDelete, "/conversations", "", "DELETE", Access::kKey},
-    Route{RouteId::kConversationFork, "/conversations/*", "/fork", "POST", Access::kKey},
-    Route{RouteId::kConversation, "/conversations/*", "", "GET", Access::kKey},
-    Route{RouteId::kConversationDelete, "/conversations/*", "", "DELETE", Access::kKey},
-    Route{RouteId::kHealth, "/health", "", "GET", Access::kOpen}, // ?detailed=true wants a key: gateway.cpp
-    Route{RouteId::kLive, "/livez", "", "GET", Access::kOpen},
-    Route{RouteId::kReady, "/readyz", "", "GET", Access::kOpen},
-    Route{RouteId::kMetrics, "/metrics", "", "GET", Access::kKey},
-    Route{RouteId::kOpenApi, "/openapi.json", "", "GET", Access::kOpen},
-    Route{RouteId::kDocs, "/docs", "", "GET", Access::kOpen},
-    Route{RouteId::kRoot, "/", "", "GET", Access::kOpen},
+    Route{RouteId::kChatCompletions, "/v1/chat/completions", "", "POST", Access::kKey, Scope::kChat},
+    Route{RouteId::kModels, "/v1/models", "", "GET", Access::kKey, Scope::kModels},
+    Route{RouteId::kModel, "/v1/models/*", "", "GET", Access::kKey, Scope::kModels},
+    Route{RouteId::kEmbeddings, "/v1/embeddings", "", "POST", Access::kKey, Scope::kEmbeddings},
+    Route{RouteId::kAgents, "/agents", "", "GET", Access::kKey, Scope::kAgents},
+    Route{RouteId::kAgents, "/agents/", "", "GET", Access::kKey, Scope::kAgents},
+    Route{RouteId::kAgentHealth, "/agents/*", "/health", "GET", Access::kKey, Scope::kAgents},
+    Route{RouteId::kAgentConversation, "/agents/*", "/conversation/*", "GET", Access::kKey, Scope::kConversations},
+    Route{RouteId::kAgentConversationDelete, "/agents/*", "/conversation/*", "DELETE", Access::kKey,
+          Scope::kConversations},
+    Route{RouteId::kAgent, "/agents/*", "", "GET", Access::kKey, Scope::kAgents},
+    Route{RouteId::kConversations, "/conversations", "", "GET", Access::kKey, Scope::kConversations},
+    Route{RouteId::kConversationsDelete, "/conversations", "", "DELETE", Access::kKey, Scope::kConversations},
+    Route{RouteId::kConversationFork, "/conversations/*", "/fork", "POST", Access::kKey, Scope::kConversations},
+    Route{RouteId::kConversation, "/conversations/*", "", "GET", Access::kKey, Scope::kConversations},
+    Route{RouteId::kConversationDelete, "/conversations/*", "", "DELETE", Access::kKey, Scope::kConversations},
+    Route{RouteId::kHealth, "/health", "", "GET", Access::kOpen,
+          Scope::kNone}, // ?detailed=true wants a key: gateway.cpp
+    Route{RouteId::kLive, "/livez", "", "GET", Access::kOpen, Scope::kNone},
+    Route{RouteId::kReady, "/readyz", "", "GET", Access::kOpen, Scope::kNone},
+    Route{RouteId::kMetrics, "/metrics", "", "GET", Access::kKey, Scope::kOperate},
+    Route{RouteId::kOpenApi, "/openapi.json", "", "GET", Access::kOpen, Scope::kNone},
+    Route{RouteId::kDocs, "/docs", "", "GET", Access::kOpen, Scope::kNone},
+    Route{RouteId::kRoot, "/", "", "GET", Access::kOpen, Scope::kNone},
 };
+
+constexpr std::array<std::string_view, 6> kScopeNames{"chat",   "embeddings",    "models",
+                                                      "agents", "conversations", "operate"};
+
+constexpr bool every_route_has_its_scope() {
+    for (auto const& route : kRoutes)
+        if ((route.access == Access::kKey) != (route.scope != Scope::kNone)) return false;
+    return true;
+}
+static_assert(every_route_has_its_scope(), "a route with a key says whose");
 
 struct Parameters {
     std::string_view first, second;
@@ -80,6 +92,14 @@ Match match_route(std::string_view method, std::string_view path) noexcept {
         return match;
     }
     return match;
+}
+
+std::string_view scope_name(Scope scope) noexcept {
+    return scope == Scope::kNone ? std::string_view{} : kScopeNames[static_cast<std::size_t>(scope) - 1];
+}
+
+std::span<std::string_view const> scope_names() noexcept {
+    return kScopeNames;
 }
 
 std::span<Route const> all_routes() noexcept {

@@ -34,12 +34,16 @@ enum class RouteId : std::uint8_t {
 
 enum class Access : std::uint8_t { kOpen, kKey };
 
+/// What a key's record names when it says which routes the key is for (policy/key_record.hpp).
+enum class Scope : std::uint8_t { kNone, kChat, kEmbeddings, kModels, kAgents, kConversations, kOperate };
+
 struct Route {
     RouteId id;
     std::string_view path;   // a trailing '*' stands for one or more characters, the parameter
     std::string_view suffix; // behind the parameter; another trailing '*' is a second one
     std::string_view method; // GET also serves HEAD
     Access access;
+    Scope scope; // kNone exactly for those that are open to all
 };
 
 struct Match {
@@ -53,5 +57,8 @@ struct Match {
 Match match_route(std::string_view method, std::string_view path) noexcept;
 
 std::span<Route const> all_routes() noexcept;
+
+std::string_view scope_name(Scope scope) noexcept;
+std::span<std::string_view const> scope_names() noexcept; // but for kNone
 
 } // namespace parley::server

@@ -34,7 +34,36 @@ CREATE TABLE summaries (
     PRIMARY KEY (tenant, conversation, turn));
 )sql";
 
-constexpr std::array kMigrations{kConversations};
+// 2. Who may come in and how much, and what was done about it (policy/). digest: SHA-256 of a whole key; old_digest: of
+//    the one that a rotation replaced, valid until old_expires_ms. agents, routes: patterns, one a line, empty = all.
+//    Limits and times are 0 where there is none; cost is in millionths of a US dollar. versions: a number that grows
+//    with each change, so that gateways can ask cheaply. usage: what a key has had in the current minute and period; a
+//    reservation is counted when granted is 1, and is gone when it is settled. audit: each digest covers the one
+//    before.
+constexpr std::string_view kKeys = R"sql(
+CREATE TABLE api_keys (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, digest BYTEA NOT NULL,
+    old_digest BYTEA NOT NULL, old_expires_ms BIGINT NOT NULL,
+    name TEXT NOT NULL, role TEXT NOT NULL, agents TEXT NOT NULL, routes TEXT NOT NULL,
+    requests_per_minute BIGINT NOT NULL, tokens_per_minute BIGINT NOT NULL,
+    budget_tokens BIGINT NOT NULL, budget_cost BIGINT NOT NULL, budget_period TEXT NOT NULL,
+    created_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL, revoked_ms BIGINT NOT NULL,
+    PRIMARY KEY (tenant, id));
+CREATE TABLE versions (tenant TEXT NOT NULL, name TEXT NOT NULL, number BIGINT NOT NULL, PRIMARY KEY (tenant, name));
+CREATE TABLE key_usage (
+    tenant TEXT NOT NULL, key_id TEXT NOT NULL, minute BIGINT NOT NULL, requests BIGINT NOT NULL, tokens BIGINT NOT NULL,
+    period BIGINT NOT NULL, spent_tokens BIGINT NOT NULL, spent_cost BIGINT NOT NULL, last_reservation TEXT NOT NULL,
+    PRIMARY KEY (tenant, key_id));
+CREATE TABLE reservations (
+    tenant TEXT NOT NULL, id TEXT NOT NULL, granted BIGINT NOT NULL, created_ms BIGINT NOT NULL,
+    PRIMARY KEY (tenant, id));
+CREATE TABLE audit (
+    tenant TEXT NOT NULL, seq BIGINT NOT NULL, at_ms BIGINT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+    subject TEXT NOT NULL, detail TEXT NOT NULL, previous BYTEA NOT NULL, digest BYTEA NOT NULL,
+    PRIMARY KEY (tenant, seq));
+)sql";
+
+constexpr std::array kMigrations{kConversations, kKeys};
 
 } // namespace
 

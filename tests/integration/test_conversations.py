@@ -784,4 +784,4 @@ def test_the_commands_that_look_at_them(start_gateway, store, upstream, model: M
     chat.say(history("two"))
     assert parley("conversations", "erase", "--all", "--user", name).returncode == 0
     migrated = json.loads(parley("migrate", "--json").stdout)
-    assert migrated["schema_version"] == 1
+    assert migrated["schema_version"] == 2

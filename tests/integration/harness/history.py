@@ -41,6 +41,7 @@ SESSIONS = 16  # of each key, with the same names: 64 conversations
 WRITERS = 16
 PATIENCE_S = 30.0  # for one message, with all its repetitions
 ANSWER_S = 10.0  # for one attempt
+FAULTY = 0.1  # of the model's answers
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Model:
         self.upstream = FakeUpstream()
         self.upstream.on(self._script)
         self.shown: dict[str, list[str]] = {}
+        self.failures: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def _script(self, exchange: up.Exchange) -> None:
@@ -73,12 +75,30 @@ class Model:
             token = f"r{len(self.shown)}"
             self.shown[token] = shown
         time.sleep(random.random() * 0.02)
+        if random.random() < FAULTY:
+            return self._fail(exchange, token, bool(request.get("stream")))
         if request.get("stream"):
             up.pieces([sse(chunk({"role": "assistant", "content": token[:1]})), sse(chunk({"content": token[1:]})),
                        sse(chunk({}, "stop")), DONE])(exchange)  # fmt: skip
             return
         choice = {"index": 0, "message": {"role": "assistant", "content": token}, "finish_reason": "stop"}
         up.json_reply({"id": "c", "object": "chat.completion", "created": 1, "model": "up", "choices": [choice]})(exchange)
+
+
+    def _fail(self, exchange: up.Exchange, token: str, streaming: bool) -> None:
+        """One of the ways in which providers fail; the gateway may ask again, and must keep nothing of this."""
+        kind = random.choice(["500", "503", "429", "reset", "close", "garbage", "cut"])
+        self.failures[kind] += 1
+        if kind == "cut" and streaming:
+            begun = sse(chunk({"role": "assistant", "content": token[:1]}))
+            up.pieces([begun], then=random.choice(["reset", "fin"]))(exchange)
+        elif kind in ("500", "503", "429"):
+            wait = [("Retry-After-Ms", "20")] if random.random() < 0.5 else []
+            up.json_reply({"error": {"message": "chaos"}}, int(kind), wait)(exchange)
+        elif kind == "garbage":
+            up.reply(b"<html>chaos</html>", 200, [("Content-Type", "text/html")])(exchange)
+        else:
+            (up.reset_before_head if kind == "reset" else up.close_before_head)(exchange)
 
 
 class Tmpfs:
@@ -121,7 +141,7 @@ class World:
         self.proxy = FaultProxy(self.postgres.port) if self.postgres else None
         self.gateway = Gateway(
             folder / "gateway",
-            config(agent("chat", "p", history="server"), p=WIRE.provider(self.model.upstream.url)),
+            config(agent("chat", "p", history="server"), p=WIRE.provider(self.model.upstream.url, max_retries=2)),
             keys=KEYS,
             env={"DATABASE_URL": self.proxy.dsn} if self.proxy else {},
             data=self.disk.path,
@@ -175,8 +195,8 @@ class World:
             return None
         finally:
             connection.close()
-        # 502 and 504 speak of the model, which runs in this process and may be slow; 500 would be a bug.
-        assert response.status in (200, 409, 502, 503, 504), (response.status, data)
+        # 429, 502 and 504 speak of the model, which fails and may be slow; 500 would be a bug.
+        assert response.status in (200, 409, 429, 502, 503, 504), (response.status, data)
         if response.status != 200:
             said.troubles.append(str(response.status))
             return None
@@ -352,7 +372,7 @@ class World:
         answered = sum(1 for said in self.said if said.answers)
         faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
         return (f"{self.store}, seed {self.seed}: {len(self.said)} messages, {answered} acknowledged, "
-                f"{len(self.model.shown)} model calls; {sum(self.faults.values())} faults: {faults}")  # fmt: skip
+                f"{len(self.model.shown)} model calls, {sum(self.model.failures.values())} of them failed; {sum(self.faults.values())} faults: {faults}")  # fmt: skip
 
     def close(self) -> None:
         try:

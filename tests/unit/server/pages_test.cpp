@@ -41,7 +41,7 @@ protected:
     }
 
     js::value agent_servers(std::string_view id) const {
-        auto const page = agent_page(*catalogue_, id);
+        auto const page = agent_page(*catalogue_, id, nullptr);
         EXPECT_TRUE(page);
         return js::parse(page->body).at("mcp_servers");
     }
