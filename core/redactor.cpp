@@ -10,6 +10,7 @@ namespace parley::core {
 namespace {
 
 constexpr std::string_view kInstead = "[redacted]";
+constexpr std::size_t kSchemeBytesMax = 16;
 
 std::string percent_encoded(std::string_view text) {
     static constexpr char kDigits[] = "0123456789ABCDEF";
@@ -45,7 +46,7 @@ void Redactor::add(std::string_view secret) {
     std::string escaped;
     append_json_body(escaped, secret);
     add_one(std::move(escaped));
-    if (auto const scheme = secret.find(' '); scheme != std::string_view::npos && scheme < 16)
+    if (auto const scheme = secret.find(' '); scheme < kSchemeBytesMax) // none is far away
         add_one(std::string(secret.substr(scheme + 1)));
 }
 

@@ -62,7 +62,7 @@ public:
             auto socket =
                 co_await acceptor_.async_accept(loop_.executor(), peer, asio::redirect_error(use_awaitable, error));
             if (!acceptor_.is_open() && error) co_return; // one that is in already is let in, like the others: drain()
-            if (error) { // out of descriptors, mostly: give others time to close
+            if (error) {                                  // out of descriptors, mostly: give others time to close
                 loop_.log().warn("accept_failed").add("reason", error.message());
                 asio::steady_timer pause(loop_.context(), std::chrono::milliseconds(100));
                 co_await pause.async_wait(asio::redirect_error(use_awaitable, error));

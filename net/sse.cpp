@@ -2,6 +2,7 @@
 // bytes. One per response body, single-threaded. Used for model streams and for MCP over HTTP.
 #include "net/sse.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 

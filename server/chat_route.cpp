@@ -128,6 +128,24 @@ StoredAnswer given_content(std::string content) {
     return answer;
 }
 
+ChatReply reply_to(ChatRequest const& request, std::string id, ToolDisplay display) {
+    ChatReply reply;
+    reply.stream = request.stream;
+    reply.head.id = std::move(id);
+    reply.head.created = std::time(nullptr);
+    reply.head.model = request.model;
+    reply.head.include_usage = request.include_usage;
+    reply.head.choices = request.n;
+    reply.head.tools = display;
+    return reply;
+}
+
+core::Error too_many() {
+    auto error = core::make_error(Errc::kOverloaded, "Too many requests are under way. Please try again shortly.");
+    error.retry_after = std::chrono::seconds(1);
+    return error;
+}
+
 } // namespace
 
 core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchange, RequestState& state) {
@@ -148,15 +166,8 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     auto const display = tool_display(agent ? agent->config.tool_progress : agents::ToolProgress::kAuto, request.head);
     if (!display) co_return fail(exchange, state, display.error());
 
-    ChatReply reply;
-    reply.stream = parsed->stream;
+    auto reply = reply_to(*parsed, loop_.ids().make("chatcmpl-"), *display);
     reply.without_tools = is_task && agent && agent->config.task_policy != agents::TaskPolicy::kAgent;
-    reply.head.id = loop_.ids().make("chatcmpl-");
-    reply.head.created = std::time(nullptr);
-    reply.head.model = parsed->model;
-    reply.head.include_usage = parsed->include_usage;
-    reply.head.choices = parsed->n;
-    reply.head.tools = *display;
     if (is_task && agent) {
         if (auto content = task_content(agent->config.task_policy, task, *parsed)) {
             metrics_.count_task();
@@ -183,19 +194,11 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     auto const tools = agents::apply_client_tools(agent->config, turn);
     if (!tools) co_return fail(exchange, state, tools.error());
     Admitted const admitted(shared_, metrics_.in_flight);
-    if (admitted.refused()) {
-        auto error = core::make_error(Errc::kOverloaded, "Too many requests are under way. Please try again shortly.");
-        error.retry_after = std::chrono::seconds(1);
-        co_return fail(exchange, state, error);
-    }
+    if (admitted.refused()) co_return fail(exchange, state, too_many());
     core::Context const context{exchange.cancellation(), run_deadline(agent->config, request.head, request.started),
                                 state.request_id};
-    std::optional<policy::Reservation> reservation;
-    if (state.key && state.key->limits.any()) {
-        auto reserved = co_await reserve_run(*agent, *parsed, context, state);
-        if (!reserved) co_return fail(exchange, state, Gateway::told_error(reserved.error(), exchange));
-        reservation = std::move(*reserved);
-    }
+    auto reservation = co_await reserve_run(*agent, *parsed, context, state);
+    if (!reservation) co_return fail(exchange, state, Gateway::told_error(reservation.error(), exchange));
     auto caller = tool_caller(*agent, request.head, state);
     if (*ask) {
         (*ask)->key.principal = owner_of(state);
@@ -205,7 +208,7 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     } else {
         co_await run_chat(*agent, turn, context, std::move(caller), nullptr, reply, exchange, state);
     }
-    if (reservation) co_await settle(std::move(*reservation), state, exchange.client_gone());
+    if (*reservation) co_await settle(std::move(**reservation), state, exchange.client_gone());
 }
 
 std::string Gateway::owner_of(RequestState const& state) {

@@ -159,8 +159,9 @@ private:
         std::optional<agents::ModelPrice> price;
     };
     static std::int64_t tokens_in(std::size_t bytes) noexcept; // roughly
-    core::Task<policy::Reservation> reserve_run(agents::Agent const& agent, ChatRequest const& request,
-                                                core::Context const& context, RequestState& state);
+    /// nullopt: the key has no limits. Errors: those of UsageLimits::reserve, kPermissionDenied for a missing price.
+    core::Task<std::optional<policy::Reservation>> reserve_run(agents::Agent const& agent, ChatRequest const& request,
+                                                               core::Context const& context, RequestState& state);
     core::Task<policy::Reservation> reserve(chat::Usage estimate, std::vector<PricedModel> models,
                                             core::Context const& context, RequestState& state);
     core::Awaitable<void> settle(policy::Reservation reservation, RequestState const& state, bool client_gone);

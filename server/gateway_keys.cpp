@@ -78,8 +78,10 @@ std::int64_t Gateway::tokens_in(std::size_t bytes) noexcept {
     return static_cast<std::int64_t>(bytes / kBytesPerToken) + 1;
 }
 
-core::Task<policy::Reservation> Gateway::reserve_run(agents::Agent const& agent, ChatRequest const& request,
-                                                     core::Context const& context, RequestState& state) {
+core::Task<std::optional<policy::Reservation>> Gateway::reserve_run(agents::Agent const& agent,
+                                                                    ChatRequest const& request,
+                                                                    core::Context const& context, RequestState& state) {
+    if (!state.key || !state.key->limits.any()) co_return std::optional<policy::Reservation>();
     auto bytes = agent.config.system_prompt.size();
     for (auto const& message : request.messages)
         bytes += message.json.size();
@@ -89,7 +91,9 @@ core::Task<policy::Reservation> Gateway::reserve_run(agents::Agent const& agent,
     std::vector<PricedModel> models;
     for (auto const& candidate : agent.candidates)
         models.push_back({candidate.provider->name(), candidate.model_name, candidate.price});
-    co_return co_await reserve(estimate, std::move(models), context, state);
+    auto reserved = co_await reserve(estimate, std::move(models), context, state);
+    if (!reserved) co_return reserved.error();
+    co_return std::optional(std::move(*reserved));
 }
 
 core::Task<policy::Reservation> Gateway::reserve(chat::Usage estimate, std::vector<PricedModel> models,

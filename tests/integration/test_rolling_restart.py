@@ -321,7 +321,9 @@ def test_kill_and_the_other_answers_the_repeat_once(pair, upstream: up.FakeUpstr
     for _ in range(3):
         assert talk.say([user("hello")], again) == said
         with Stream(other, body, again) as running:
-            assert running.read().check_complete().text == said
+            seen = running.read()
+            assert seen.answer.status == 200, seen.answer.body
+            assert seen.check_complete().text == said
     assert talk.tree() == f"user: hello\n  assistant: {said}*"
     assert model.asked == (2 if cut else 1)
     assert talk.say("go on") == f"a{model.said}"
