@@ -146,7 +146,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def gateway(start_module_gateway, module_upstream: up.FakeUpstream, store: Store) -> Gateway:
     providers = {"p": WIRE.provider(module_upstream.url, prices=PRICES)}
-    return start_module_gateway(config(*agents(), **providers), keys=(ENV_KEY,), data=store.data)
+    one_loop = ("--threads", "1")  # each has its own moment of seeing a change
+    return start_module_gateway(config(*agents(), **providers), keys=(ENV_KEY,), data=store.data, args=one_loop)
 
 
 @pytest.fixture(autouse=True)
@@ -690,6 +691,7 @@ def test_a_rotated_key_is_still_the_same_principal(gateway: Gateway, store: Stor
         talk = Talk(gateway, "mine", "alpha", key=key)
         assert talk.path()[0] == "user: hello"
         answer = talk.ask("again")
+        assert answer.status == 200
         line = gateway.wait_log(lambda log: log.get("request_id") == answer.header("x-request-id"))
         assert line["principal"] == "key:" + store.id["rotated"]
     assert call(gateway, "GET", "/conversations/mine", key=store.key["user"]).status == 404
