@@ -227,6 +227,7 @@ core::Awaitable<void> Gateway::chat_remembered(std::shared_ptr<agents::Catalogue
         auto told = agents::given_answer(*given);
         StoredAnswer stored{reply.head, std::move(told.events), nullptr, std::move(told.made)};
         stored.head.created = given->created_ms / 1000;
+        reply.kept.reset(); // the store has the answer: whoever asks next need not wait until this one is out
         co_return co_await replay(std::move(stored), reply, exchange, state);
     }
     co_await run_chat(agent, conversation.turn(), context, std::move(caller), &conversation, reply, exchange, state);
