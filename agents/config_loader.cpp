@@ -13,7 +13,7 @@
 
 #include "agents/config_json.hpp"
 #include "agents/config_parts.hpp"
-#include "agents/tool_policy.hpp"
+#include "core/glob.hpp"
 #include "core/hash.hpp"
 #include "core/json.hpp"
 
@@ -187,7 +187,7 @@ private:
             if (!agent.allowed_mcp_servers) continue;
             for (auto const& [label, tools] : *agent.allowed_mcp_servers) {
                 auto const is_meant = [&pattern = label](std::string_view known) {
-                    return glob_matches(pattern, known);
+                    return core::glob_matches(pattern, known);
                 };
                 if (std::any_of(labels.begin(), labels.end(), is_meant)) continue;
                 auto const hint = did_you_mean(label, labels);

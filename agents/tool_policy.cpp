@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "agents/builtin_tools.hpp"
+#include "core/glob.hpp"
 
 namespace parley::agents {
 namespace {
@@ -14,7 +15,7 @@ AllowedNames const* entry_for(AllowedServers const& allowed, std::string_view la
     AllowedNames const* best = nullptr;
     std::size_t best_size = 0;
     for (auto const& [pattern, tools] : *allowed) {
-        if (pattern.size() < best_size || !glob_matches(pattern, label)) continue;
+        if (pattern.size() < best_size || !core::glob_matches(pattern, label)) continue;
         best = &tools;
         best_size = pattern.size();
     }
@@ -23,36 +24,14 @@ AllowedNames const* entry_for(AllowedServers const& allowed, std::string_view la
 
 } // namespace
 
-bool glob_matches(std::string_view pattern, std::string_view text) noexcept {
-    std::size_t at = 0, in = 0;
-    std::size_t star = std::string_view::npos, resume = 0; // the last *, and where its text ends so far
-    while (in < text.size()) {
-        if (at < pattern.size() && pattern[at] == '*') {
-            star = at++;
-            resume = in;
-        } else if (at < pattern.size() && (pattern[at] == '?' || pattern[at] == text[in])) {
-            ++at;
-            ++in;
-        } else if (star != std::string_view::npos) {
-            at = star + 1;
-            in = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (at < pattern.size() && pattern[at] == '*')
-        ++at;
-    return at == pattern.size();
-}
-
 bool is_allowed(AllowedNames const& allowed, std::string_view name) noexcept {
     return !allowed || std::any_of(allowed->begin(), allowed->end(),
-                                   [name](std::string const& pattern) { return glob_matches(pattern, name); });
+                                   [name](std::string const& pattern) { return core::glob_matches(pattern, name); });
 }
 
 bool AgentServer::allows(std::string_view tool) const noexcept {
     auto const denied = std::any_of(denied_by_server.begin(), denied_by_server.end(),
-                                    [tool](std::string const& pattern) { return glob_matches(pattern, tool); });
+                                    [tool](std::string const& pattern) { return core::glob_matches(pattern, tool); });
     return !denied && is_allowed(allowed_by_server, tool) && is_allowed(allowed_by_agent, tool);
 }
 

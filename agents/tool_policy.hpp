@@ -12,10 +12,6 @@
 
 namespace parley::agents {
 
-/// True when `pattern` stands for all of `text`: * = any text, ? = one byte, all else itself. Linear in practice,
-/// never exponential.
-bool glob_matches(std::string_view pattern, std::string_view text) noexcept;
-
 /// nullopt allows everything, an empty list nothing.
 bool is_allowed(AllowedNames const& allowed, std::string_view name) noexcept;
 

@@ -6,6 +6,8 @@
 #include <memory>
 #include <stdexcept>
 
+#include "core/hex.hpp"
+
 namespace parley::core {
 namespace {
 
@@ -49,14 +51,8 @@ Sha256 sha256(std::string_view bytes) {
 }
 
 std::string sha256_hex(std::string_view bytes) {
-    static constexpr char kDigits[] = "0123456789abcdef";
-    std::string hex;
-    hex.reserve(64);
-    for (auto const byte : sha256(bytes)) {
-        hex.push_back(kDigits[byte >> 4]);
-        hex.push_back(kDigits[byte & 15]);
-    }
-    return hex;
+    auto const digest = sha256(bytes);
+    return hex({reinterpret_cast<char const*>(digest.data()), digest.size()});
 }
 
 bool equal_in_constant_time(Sha256 const& a, Sha256 const& b) noexcept {

@@ -8,6 +8,7 @@
 
 #include "core/base64.hpp"
 #include "core/json.hpp"
+#include "core/percent.hpp"
 #include "core/random.hpp"
 #include "net/form.hpp"
 
@@ -76,7 +77,7 @@ core::Result<std::string> TokenEndpoint::authenticate(Client const& client, Toke
                                                       std::string& headers) const {
     auto form = request.form;
     if (client.method == "client_secret_basic") { // RFC 6749 §2.3.1: both parts are form-encoded first
-        auto const pair = net::percent_encode(client.id) + ":" + net::percent_encode(client.secret.reveal());
+        auto const pair = core::percent_encode(client.id) + ":" + core::percent_encode(client.secret.reveal());
         headers += "authorization: Basic " + core::base64(pair) + "\r\n";
         return form;
     }

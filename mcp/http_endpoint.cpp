@@ -68,7 +68,7 @@ core::Task<HttpEndpoint::Answer> HttpEndpoint::request(core::Context const& cont
     for (auto challenges = 0;; ++challenges) {
         auto const authorisation = co_await authorizer_->headers(context, method, url_ + target);
         if (!authorisation) co_return authorisation.error();
-        if (secrets_) secrets_->add(credential_in(*authorisation));
+        if (secrets_) secrets_->add_passing(credential_in(*authorisation));
         net::ClientRequest request{method, target, headers + *authorisation, body};
         auto answer = co_await http_.send(context, upstream_, std::move(request));
         if (!answer) co_return answer.error();

@@ -3,33 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/percent.hpp"
 #include "net/url.hpp"
 
 namespace parley::net {
 
-std::string percent_encode(std::string_view text) {
-    static constexpr char kDigits[] = "0123456789ABCDEF";
-    std::string out;
-    out.reserve(text.size() + 16);
-    for (auto const c : text) {
-        auto const unreserved = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                                c == '-' || c == '.' || c == '_' || c == '~';
-        if (unreserved) {
-            out.push_back(c);
-            continue;
-        }
-        auto const byte = static_cast<unsigned char>(c);
-        out.push_back('%');
-        out.push_back(kDigits[byte >> 4]);
-        out.push_back(kDigits[byte & 15]);
-    }
-    return out;
-}
-
 void append_form(std::string& form, std::string_view name, std::string_view value) {
     if (!form.empty() && form.back() != '?' && form.back() != '&') form.push_back('&');
-    form.append(percent_encode(name)).push_back('=');
-    form.append(percent_encode(value));
+    form.append(core::percent_encode(name)).push_back('=');
+    form.append(core::percent_encode(value));
 }
 
 core::Result<std::optional<std::string>> form_value(std::string_view form, std::string_view name) {

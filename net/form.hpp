@@ -9,9 +9,6 @@
 
 namespace parley::net {
 
-/// Percent-encodes everything but RFC 3986's unreserved characters.
-std::string percent_encode(std::string_view text);
-
 /// Appends name=value, after a '&' unless `form` is empty or ends in '?' or '&'.
 void append_form(std::string& form, std::string_view name, std::string_view value);
 

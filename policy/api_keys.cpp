@@ -2,19 +2,16 @@
 
 #include <algorithm>
 
+#include "core/hex.hpp"
+
 namespace parley::policy {
 namespace {
 
 constexpr std::string_view kSeparators = ", \t\r\n";
 
 std::string principal_of(core::Sha256 const& digest) {
-    static constexpr char kDigits[] = "0123456789abcdef";
-    std::string name = "key:";
-    for (std::size_t i = 0; i < 6; ++i) {
-        name.push_back(kDigits[digest[i] >> 4]);
-        name.push_back(kDigits[digest[i] & 15]);
-    }
-    return name;
+    constexpr std::size_t kShownBytes = 6;
+    return "key:" + core::hex({reinterpret_cast<char const*>(digest.data()), kShownBytes});
 }
 
 } // namespace

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/hex.hpp"
+
 namespace parley::policy {
 namespace {
 
@@ -18,16 +20,6 @@ constexpr std::string_view kColumns = "seq, at_ms, actor, action, subject, detai
 std::string digest_bytes(std::string_view text) {
     auto const digest = core::sha256(text);
     return {reinterpret_cast<char const*>(digest.data()), digest.size()};
-}
-
-std::string hex(std::string_view bytes) {
-    static constexpr char kDigits[] = "0123456789abcdef";
-    std::string out;
-    for (char const c : bytes) {
-        out.push_back(kDigits[static_cast<unsigned char>(c) >> 4]);
-        out.push_back(kDigits[static_cast<unsigned char>(c) & 15]);
-    }
-    return out;
 }
 
 std::vector<AuditEntry> entries_in(Rows const& rows) {
@@ -135,7 +127,7 @@ core::Task<AuditLog::Verdict> AuditLog::verify(core::Context const& context) {
         }
         if (some->empty() || !verdict.problem.empty()) break;
     }
-    verdict.head = hex(head);
+    verdict.head = core::hex(head);
     co_return verdict;
 }
 

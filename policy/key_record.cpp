@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "core/glob.hpp"
+
 namespace parley::policy {
 namespace {
 
@@ -13,8 +15,9 @@ constexpr std::array<std::pair<Period, std::string_view>, 3> kPeriods{
     {{Period::kTotal, "total"}, {Period::kDay, "day"}, {Period::kMonth, "month"}}};
 
 bool any_fits(std::vector<std::string> const& patterns, std::string_view text) noexcept {
-    return patterns.empty() ||
-           std::ranges::any_of(patterns, [text](std::string const& pattern) { return fits(pattern, text); });
+    return patterns.empty() || std::ranges::any_of(patterns, [text](std::string const& pattern) {
+               return core::glob_matches(pattern, text);
+           });
 }
 
 } // namespace
@@ -53,31 +56,6 @@ bool KeyRecord::may_use_route(std::string_view scope) const noexcept {
 std::string_view KeyRecord::state(std::int64_t now_ms) const noexcept {
     if (revoked_ms != 0) return "revoked";
     return expires_ms != 0 && expires_ms <= now_ms ? "expired" : "active";
-}
-
-// Greedy with one place to come back to: linear for texts without many stars, never exponential.
-bool fits(std::string_view pattern, std::string_view text) noexcept {
-    std::size_t p = 0;
-    std::size_t t = 0;
-    auto star = std::string_view::npos;
-    std::size_t resume = 0;
-    while (t < text.size()) {
-        if (p < pattern.size() && pattern[p] == '*') {
-            star = p++;
-            resume = t;
-        } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
-            ++p;
-            ++t;
-        } else if (star != std::string_view::npos) {
-            p = star + 1;
-            t = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (p < pattern.size() && pattern[p] == '*')
-        ++p;
-    return p == pattern.size();
 }
 
 } // namespace parley::policy

@@ -61,7 +61,4 @@ struct KeyRecord {
     std::string_view state(std::int64_t now_ms) const noexcept;
 };
 
-/// True when `text` fits `pattern`: * stands for any text, ? for one character.
-bool fits(std::string_view pattern, std::string_view text) noexcept;
-
 } // namespace parley::policy

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base64.hpp"
+#include "core/hex.hpp"
 #include "core/random.hpp"
 
 namespace parley::policy {
@@ -70,13 +71,7 @@ core::Secret make_key(std::string const& id) {
 }
 
 std::string make_id() {
-    static constexpr char kDigits[] = "0123456789abcdef";
-    std::string id = "k_";
-    for (char const c : core::random_bytes(kIdBytes)) {
-        id.push_back(kDigits[static_cast<unsigned char>(c) >> 4]);
-        id.push_back(kDigits[static_cast<unsigned char>(c) & 15]);
-    }
-    return id;
+    return "k_" + core::hex(core::random_bytes(kIdBytes));
 }
 
 std::string described(KeyRecord const& record) {

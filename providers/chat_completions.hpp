@@ -43,7 +43,4 @@ std::unique_ptr<Decoder> make_chat_decoder();
 /// {"model": …, body_rest}
 std::string embeddings_body(std::string_view model, std::string_view body_rest);
 
-/// Percent-encodes all but RFC 3986's unreserved characters: for a path segment or a query value.
-std::string percent_encoded(std::string_view text);
-
 } // namespace parley::providers

@@ -3,6 +3,7 @@
 // reference and "API version lifecycle". Immutable, shared by all loops.
 #include <utility>
 
+#include "core/percent.hpp"
 #include "providers/chat_completions.hpp"
 #include "providers/provider_error.hpp"
 
@@ -21,7 +22,7 @@ public:
             rules_.max_tokens_name = "max_completion_tokens";
             rules_.stream_options = R"({"include_usage":true})";
         }
-        if (!api_version.empty()) query_ = "?api-version=" + percent_encoded(api_version);
+        if (!api_version.empty()) query_ = "?api-version=" + core::percent_encode(api_version);
     }
 
     std::unique_ptr<PreparedModel const> prepare(ModelSpec const& spec) const override {
@@ -42,7 +43,7 @@ public:
 
 private:
     std::string path(std::string_view deployment, std::string_view operation) const {
-        std::string path = v1_ ? std::string("/openai/v1") : "/openai/deployments/" + percent_encoded(deployment);
+        std::string path = v1_ ? std::string("/openai/v1") : "/openai/deployments/" + core::percent_encode(deployment);
         path += operation;
         path += query_;
         return path;

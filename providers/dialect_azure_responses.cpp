@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/json.hpp"
+#include "core/percent.hpp"
 #include "providers/chat_completions.hpp"
 #include "providers/dialect.hpp"
 #include "providers/json_text.hpp"
@@ -29,7 +30,7 @@ struct ResponsesModel final : PreparedModel {
 class AzureResponsesDialect final : public Dialect {
 public:
     AzureResponsesDialect(std::string const& api_version, bool v1)
-        : v1_(v1), query_(api_version.empty() ? "" : "?api-version=" + percent_encoded(api_version)) {}
+        : v1_(v1), query_(api_version.empty() ? "" : "?api-version=" + core::percent_encode(api_version)) {}
 
     std::unique_ptr<PreparedModel const> prepare(ModelSpec const& spec) const override {
         auto prepared = std::make_unique<ResponsesModel>(responses_tools(spec.tools));
@@ -50,7 +51,7 @@ public:
     core::Error decode_error(ErrorAnswer const& answer) const override { return error_from_answer(answer); }
 
     EncodedRequest encode_embeddings(std::string_view model, std::string_view body_rest) const override {
-        std::string path = v1_ ? std::string("/openai/v1") : "/openai/deployments/" + percent_encoded(model);
+        std::string path = v1_ ? std::string("/openai/v1") : "/openai/deployments/" + core::percent_encode(model);
         path.append("/embeddings").append(query_);
         return {std::move(path), embeddings_body(model, body_rest)};
     }

@@ -5,28 +5,13 @@
 
 #include <chrono>
 
+#include "net/form.hpp"
+
 namespace parley::providers {
 namespace {
 
 constexpr std::chrono::minutes kRenewBefore{5};
 constexpr std::size_t kAnswerBytesMax = 64 * 1024;
-
-// application/x-www-form-urlencoded
-std::string form_encoded(std::string_view text) {
-    static constexpr char kDigits[] = "0123456789ABCDEF";
-    std::string out;
-    for (unsigned char const c : text) {
-        if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '.' ||
-            c == '_' || c == '~') {
-            out.push_back(static_cast<char>(c));
-        } else {
-            out.push_back('%');
-            out.push_back(kDigits[c >> 4]);
-            out.push_back(kDigits[c & 15]);
-        }
-    }
-    return out;
-}
 
 std::string string_member(boost::json::value const& value, std::string_view name) {
     auto const* const object = value.if_object();
@@ -46,9 +31,10 @@ core::Task<std::string> entra_token(Session& session, core::Context const& conte
     net::ClientRequest request;
     request.target = options.token_server->url.path;
     request.headers = "content-type: application/x-www-form-urlencoded\r\naccept: application/json\r\n";
-    request.body = "grant_type=client_credentials&client_id=" + form_encoded(options.client_id) +
-                   "&client_secret=" + form_encoded(options.client_secret.reveal()) +
-                   "&scope=" + form_encoded("https://cognitiveservices.azure.com/.default");
+    net::append_form(request.body, "grant_type", "client_credentials");
+    net::append_form(request.body, "client_id", options.client_id);
+    net::append_form(request.body, "client_secret", options.client_secret.reveal());
+    net::append_form(request.body, "scope", "https://cognitiveservices.azure.com/.default");
     auto exchange = co_await session.http.send(context, options.token_server, std::move(request));
     if (!exchange) co_return exchange.error();
     auto const body = co_await net::HttpClient::read_all(**exchange, kAnswerBytesMax);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "agents/catalogue.hpp"
+#include "core/glob.hpp"
 #include "tests/unit/agents/config_fixture.hpp"
 
 namespace parley::agents {
@@ -27,9 +28,9 @@ TEST(Globs, MatchWholeNames) {
              {"", "x", false},
              {"[ab]", "a", false}, // no character sets
          }) {
-        EXPECT_EQ(glob_matches(pattern, text), matches) << pattern << " " << text;
+        EXPECT_EQ(core::glob_matches(pattern, text), matches) << pattern << " " << text;
     }
-    EXPECT_FALSE(glob_matches(std::string(60, '*') + "x", std::string(10'000, 'a'))); // no exponential search
+    EXPECT_FALSE(core::glob_matches(std::string(60, '*') + "x", std::string(10'000, 'a'))); // no exponential search
 }
 
 std::shared_ptr<Catalogue const> catalogue(std::string const& agent_members, std::string const& servers,

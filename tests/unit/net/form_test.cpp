@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include "core/percent.hpp"
+
 namespace parley::net {
 namespace {
 
 TEST(Form, EncodesAllButUnreservedCharacters) {
-    EXPECT_EQ(percent_encode("aZ09-._~"), "aZ09-._~");
-    EXPECT_EQ(percent_encode("a b&c=d+/\xc3\xa4"), "a%20b%26c%3Dd%2B%2F%C3%A4");
+    EXPECT_EQ(core::percent_encode("aZ09-._~"), "aZ09-._~");
+    EXPECT_EQ(core::percent_encode("a b&c=d+/\xc3\xa4"), "a%20b%26c%3Dd%2B%2F%C3%A4");
     std::string form;
     append_form(form, "a", "1 2");
     append_form(form, "b", "");

@@ -295,12 +295,6 @@ TEST_P(KeyStoreTest, ExactlyTenOfSixtyFour) {
 
 INSTANTIATE_TEST_SUITE_P(Stores, KeyStoreTest, kEachStore, kStoreName);
 
-TEST(KeyRecord, PatternsFit) {
-    EXPECT_TRUE(fits("*", "") && fits("a*c", "abbbc") && fits("a?c", "abc") && fits("*x*", "axb") && fits("", ""));
-    EXPECT_FALSE(fits("a?c", "ac") || fits("a*c", "abd") || fits("", "a") || fits("abc", "ab"));
-    EXPECT_FALSE(fits(std::string(50, '*') + "b", std::string(100'000, 'a'))) << "and quickly";
-}
-
 TEST(UsageLimits, Periods) {
     EXPECT_EQ(period_number(Period::kTotal, 1'800'000'000'000), 0);
     EXPECT_EQ(period_number(Period::kDay, 86'400'000), 1);
