@@ -27,33 +27,21 @@ constexpr std::string_view kAskedAgain =
     "idempotency_key = excluded.idempotency_key, client_id = excluded.client_id WHERE turns.asked_ms < "
     "excluded.asked_ms";
 
-Blob blob(TurnId const& id) {
-    return {std::string(reinterpret_cast<char const*>(id.data()), id.size())};
-}
-
-TurnId turn_id(Value const& value) {
-    TurnId id{};
-    auto const& bytes = storage::bytes(value);
-    std::copy_n(bytes.begin(), std::min(bytes.size(), id.size()), id.begin());
-    return id;
-}
-
 // The key of a conversation's turns. Lengths, so that no two keys are the same bytes.
 Blob conversation_id(ConversationKey const& key) {
     std::string text;
     for (auto const* const part : {&key.tenant, &key.principal, &key.session})
         text += std::to_string(part->size()) + ":" + *part;
-    auto const digest = core::sha256(text);
-    return {std::string(reinterpret_cast<char const*>(digest.data()), digest.size())};
+    return storage::blob(core::sha256(text));
 }
 
 std::vector<StoredTurn> turns_in(Rows const& rows) {
     std::vector<StoredTurn> out;
     out.reserve(rows.rows.size());
     for (auto const& row : rows.rows) {
-        out.push_back({static_cast<TurnKind>(storage::integer(row[0])), turn_id(row[1]), turn_id(row[2]),
-                       storage::integer(row[3]), storage::text(row[4]), storage::text(row[5]), storage::text(row[6]),
-                       storage::text(row[7]), storage::text(row[8]), storage::integer(row[9]),
+        out.push_back({static_cast<TurnKind>(storage::integer(row[0])), storage::digest(row[1]),
+                       storage::digest(row[2]), storage::integer(row[3]), storage::text(row[4]), storage::text(row[5]),
+                       storage::text(row[6]), storage::text(row[7]), storage::text(row[8]), storage::integer(row[9]),
                        storage::integer(row[10]), storage::integer(row[11]), storage::integer(row[12]),
                        storage::text(row[13])});
     }
@@ -75,7 +63,7 @@ Batch turns_among(ConversationKey const& key, std::string const& condition, std:
                                 "t.conversation = $2 AND " + condition + " IN (",
                             {key.tenant, conversation_id(key)}};
         for (auto i = from; i < std::min(ids.size(), from + kIdsAtOnce); ++i) {
-            statement.values.emplace_back(blob(ids[i]));
+            statement.values.emplace_back(storage::blob(ids[i]));
             statement.sql += (i == from ? "$" : ", $") + std::to_string(statement.values.size());
         }
         statement.sql += ")";
@@ -92,7 +80,7 @@ Statement summaries_of(ConversationKey const& key) {
 std::vector<Summary> summaries_in(Rows const& rows) {
     std::vector<Summary> out;
     for (auto const& row : rows.rows) {
-        out.push_back({turn_id(row[0]), storage::text(row[1]), storage::text(row[2]), storage::integer(row[3]),
+        out.push_back({storage::digest(row[0]), storage::text(row[1]), storage::text(row[2]), storage::integer(row[3]),
                        storage::integer(row[4])});
     }
     return out;
@@ -166,7 +154,7 @@ core::Task<Path> Conversations::path(core::Context const& context, ConversationK
     if (!rows) co_return rows.error();
     auto const& heads = rows->at(0).rows;
     if (heads.empty()) co_return Path{};
-    Path path{path_along(turns_in(rows->at(1)), turn_id(heads[0][0])), storage::integer(heads[0][1]) == 1,
+    Path path{path_along(turns_in(rows->at(1)), storage::digest(heads[0][0])), storage::integer(heads[0][1]) == 1,
               summaries_in(rows->at(2))};
     co_return std::move(path);
 }
@@ -198,7 +186,7 @@ Statement Conversations::insert(ConversationKey const& key, StoredTurn const& tu
         "INSERT INTO turns (tenant, conversation, id, parent, depth, kind, agent, messages, idempotency_key, finish, "
         "model, prompt_tokens, completion_tokens, created_ms, asked_ms, client_id) "
         "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16 ",
-        {key.tenant, conversation_id(key), blob(turn.id), blob(turn.parent), turn.depth,
+        {key.tenant, conversation_id(key), storage::blob(turn.id), storage::blob(turn.parent), turn.depth,
          static_cast<std::int64_t>(turn.kind), turn.agent, turn.messages, turn.idempotency_key, turn.finish, turn.model,
          turn.prompt_tokens, turn.completion_tokens, created, turn.asked_ms, turn.client_id}};
 }
@@ -211,7 +199,7 @@ core::Task<> Conversations::follow(core::Context const& context, ConversationKey
          "VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8) ON CONFLICT (tenant, principal, session) DO UPDATE "
          "SET head = excluded.head, updated_ms = excluded.updated_ms, expires_ms = excluded.expires_ms, "
          "resent = CASE WHEN excluded.resent = 1 THEN 1 ELSE conversations.resent END",
-         {key.tenant, key.principal, key.session, blob(turns.back().id), std::int64_t{resent ? 1 : 0}, now_(),
+         {key.tenant, key.principal, key.session, storage::blob(turns.back().id), std::int64_t{resent ? 1 : 0}, now_(),
           or_null(expires_ms), conversation_id(key)}}};
     for (auto const& turn : turns) {
         auto statement = insert(key, turn);
@@ -226,11 +214,12 @@ core::Task<> Conversations::follow(core::Context const& context, ConversationKey
 
 core::Task<bool> Conversations::append(core::Context const& context, ConversationKey key, std::vector<StoredTurn> turns,
                                        std::optional<std::int64_t> expires_ms) {
-    auto const last = blob(turns.back().id);
+    auto const last = storage::blob(turns.back().id);
     Statement move{
         "UPDATE conversations SET head = $4, updated_ms = $5, expires_ms = $6 "
         "WHERE tenant = $1 AND principal = $2 AND session = $3 AND head = $7",
-        {key.tenant, key.principal, key.session, last, now_(), or_null(expires_ms), blob(turns.front().parent)}};
+        {key.tenant, key.principal, key.session, last, now_(), or_null(expires_ms),
+         storage::blob(turns.front().parent)}};
     if (turns.front().parent == kRoot) {
         move.sql =
             "INSERT INTO conversations (tenant, principal, session, head, resent, created_ms, updated_ms, expires_ms, "
@@ -262,7 +251,8 @@ core::Task<bool> Conversations::answer(core::Context const& context, Conversatio
     Batch batch{
         {"UPDATE conversations SET head = CASE WHEN head = $4 THEN $5 ELSE head END, updated_ms = $6, "
          "expires_ms = $7 WHERE tenant = $1 AND principal = $2 AND session = $3",
-         {key.tenant, key.principal, key.session, blob(turn.parent), blob(turn.id), now_(), or_null(expires_ms)}}};
+         {key.tenant, key.principal, key.session, storage::blob(turn.parent), storage::blob(turn.id), now_(),
+          or_null(expires_ms)}}};
     auto statement = insert(key, turn);
     // The same words again, made anew: it is the latest now.
     statement.sql +=
@@ -285,7 +275,8 @@ core::Task<bool> Conversations::summarise(core::Context const& context, Conversa
          "SELECT $1, $2, $3, $4, $5, $6, $7 FROM turns t WHERE t.tenant = $1 AND t.conversation = $2 AND t.id = $3 "
          "ON CONFLICT (tenant, conversation, turn) DO UPDATE SET text = excluded.text, agent = excluded.agent, "
          "tokens = excluded.tokens, created_ms = excluded.created_ms",
-         {key.tenant, conversation_id(key), blob(summary.turn), summary.text, summary.agent, summary.tokens, created}}};
+         {key.tenant, conversation_id(key), storage::blob(summary.turn), summary.text, summary.agent, summary.tokens,
+          created}}};
     auto const written = co_await database_.write(context, std::move(batch));
     if (!written) co_return written.error();
     co_return written->at(1).changed == 1;

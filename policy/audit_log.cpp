@@ -17,11 +17,6 @@ constexpr std::int64_t kVerifiedAtOnce = 500;
 constexpr std::size_t kDigestBytes = 32;
 constexpr std::string_view kColumns = "seq, at_ms, actor, action, subject, detail, previous, digest";
 
-std::string digest_bytes(std::string_view text) {
-    auto const digest = core::sha256(text);
-    return {reinterpret_cast<char const*>(digest.data()), digest.size()};
-}
-
 std::vector<AuditEntry> entries_in(Rows const& rows) {
     std::vector<AuditEntry> out;
     for (auto const& row : rows.rows) {
@@ -38,7 +33,7 @@ std::string audit_digest(AuditEntry const& entry) {
     auto text = entry.previous + std::to_string(entry.seq) + ' ' + std::to_string(entry.at_ms);
     for (auto const* const part : {&entry.actor, &entry.action, &entry.subject, &entry.detail})
         text += ' ' + std::to_string(part->size()) + ':' + *part;
-    return digest_bytes(text);
+    return storage::blob(core::sha256(text)).bytes;
 }
 
 void guard(Statement& statement, std::string const& tenant, AuditEntry const& entry) {

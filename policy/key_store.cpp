@@ -20,16 +20,6 @@ constexpr std::string_view kColumns =
     "id, digest, old_digest, old_expires_ms, name, role, agents, routes, requests_per_minute, tokens_per_minute, "
     "budget_tokens, budget_cost, budget_period, created_ms, expires_ms, revoked_ms";
 
-Blob blob(core::Sha256 const& digest) {
-    return {std::string(reinterpret_cast<char const*>(digest.data()), digest.size())};
-}
-
-core::Sha256 digest_of(std::string const& bytes) {
-    core::Sha256 digest{};
-    std::copy_n(bytes.begin(), std::min(bytes.size(), digest.size()), digest.begin());
-    return digest;
-}
-
 std::string lines(std::vector<std::string> const& words) {
     std::string out;
     for (auto const& word : words)
@@ -50,8 +40,8 @@ std::vector<std::string> words_of(std::string_view text) {
 KeyRecord record_in(std::vector<storage::Value> const& row) {
     KeyRecord record;
     record.id = storage::text(row[0]);
-    record.digest = digest_of(storage::bytes(row[1]));
-    if (auto const& old = storage::bytes(row[2]); !old.empty()) record.old_digest = digest_of(old);
+    record.digest = storage::digest(row[1]);
+    if (!storage::bytes(row[2]).empty()) record.old_digest = storage::digest(row[2]);
     record.old_expires_ms = storage::integer(row[3]);
     record.name = storage::text(row[4]);
     record.role = role_of(storage::text(row[5])).value_or(Role::kViewer); // of a newer version: the least there is
@@ -130,7 +120,7 @@ core::Task<KeyStore::Made> KeyStore::create(core::Context const& context, KeyRec
             "INSERT INTO api_keys (tenant, " + std::string(kColumns) +
                 ") SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
                 "WHERE",
-            {tenant_, record.id, blob(record.digest), Blob{}, record.old_expires_ms, record.name,
+            {tenant_, record.id, storage::blob(record.digest), Blob{}, record.old_expires_ms, record.name,
              std::string(role_name(record.role)), lines(record.agents), lines(record.routes),
              limits.requests_per_minute, limits.tokens_per_minute, limits.budget_tokens, limits.budget_cost,
              std::string(period_name(limits.budget_period)), record.created_ms, record.expires_ms, record.revoked_ms}};
@@ -165,7 +155,7 @@ core::Task<KeyStore::Made> KeyStore::rotate(core::Context const& context, std::s
         Statement update{
             "UPDATE api_keys SET old_digest = digest, digest = $1, old_expires_ms = $2 "
             "WHERE tenant = $3 AND id = $4 AND digest = $5 AND revoked_ms = 0 AND",
-            {blob(record->digest), record->old_expires_ms, tenant_, id, blob(*record->old_digest)}};
+            {storage::blob(record->digest), record->old_expires_ms, tenant_, id, storage::blob(*record->old_digest)}};
         guard(update, tenant_, entry);
         return Batch{std::move(update), count_up(entry)};
     };

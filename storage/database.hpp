@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/context.hpp"
+#include "core/hash.hpp"
 #include "core/task.hpp"
 
 namespace parley::storage {
@@ -38,6 +39,9 @@ struct Rows {
 std::int64_t integer(Value const& value) noexcept;
 std::string const& text(Value const& value) noexcept;
 std::string const& bytes(Value const& value) noexcept;
+
+Blob blob(core::Sha256 const& digest);
+core::Sha256 digest(Value const& value) noexcept; // zeros for what has not its length
 
 class Database {
 public:

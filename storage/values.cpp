@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "storage/database.hpp"
 
 namespace parley::storage {
@@ -20,6 +22,17 @@ std::string const& text(Value const& value) noexcept {
 std::string const& bytes(Value const& value) noexcept {
     auto const* const found = std::get_if<Blob>(&value);
     return found ? found->bytes : kNothing;
+}
+
+Blob blob(core::Sha256 const& digest) {
+    return {std::string(reinterpret_cast<char const*>(digest.data()), digest.size())};
+}
+
+core::Sha256 digest(Value const& value) noexcept {
+    core::Sha256 out{};
+    auto const& found = bytes(value);
+    if (found.size() == out.size()) std::copy(found.begin(), found.end(), out.begin());
+    return out;
 }
 
 } // namespace parley::storage
