@@ -69,8 +69,7 @@ std::string_view code_name(Errc code) noexcept {
     return place < kNames.size() ? kNames[place].text : kNames.back().text;
 }
 
-bool is_retryable(Error const& error) noexcept {
-    if (error.should_retry == false) return false; // e.g. a tool with side effects has run
+bool is_upstream_fault(Error const& error) noexcept {
     switch (error.code) {
         case Errc::kRateLimited:
         case Errc::kUpstreamUnavailable:
@@ -81,15 +80,19 @@ bool is_retryable(Error const& error) noexcept {
         case Errc::kUpstreamInvalid:
         case Errc::kUpstreamOverloaded:
         case Errc::kUpstreamFailed:
-        case Errc::kAgentUnavailable:
             return true;
         case Errc::kInsufficientQuota: // of the account at the provider: a fallback may have another one
             return error.upstream_status != 0;
-        case Errc::kUpstreamRejected: // 400 and 422 speak of the request, the rest of our set-up at that provider
-            return error.upstream_status != 400 && error.upstream_status != 422;
         default:
             return false;
     }
+}
+
+bool is_retryable(Error const& error) noexcept {
+    if (error.should_retry == false) return false; // e.g. a tool with side effects has run
+    if (error.code == Errc::kUpstreamRejected)     // 400 and 422 speak of the request, the rest of our set-up there
+        return error.upstream_status != 400 && error.upstream_status != 422;
+    return error.code == Errc::kAgentUnavailable || is_upstream_fault(error);
 }
 
 } // namespace parley::core

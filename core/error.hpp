@@ -66,6 +66,9 @@ struct Error {
 /// The OpenAI `code` of an error, e.g. "model_not_found". Stable: clients branch on it.
 std::string_view code_name(Errc code) noexcept;
 
+/// True for what is the fault of a provider or of the way to it, and may be otherwise elsewhere or later.
+bool is_upstream_fault(Error const& error) noexcept;
+
 /// True while another attempt (same provider or a fallback) could help and the client is still there.
 bool is_retryable(Error const& error) noexcept;
 

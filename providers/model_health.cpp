@@ -29,22 +29,12 @@ milliseconds spread(milliseconds wait, core::SteadyTime now) noexcept {
 enum class Verdict : std::uint8_t { kAlive, kFault, kNothing };
 
 Verdict verdict_on(core::Error const& error) noexcept {
+    if (core::is_upstream_fault(error)) return Verdict::kFault;
     switch (error.code) {
-        case Errc::kUpstreamUnavailable:
-        case Errc::kUpstreamTimeout:
-        case Errc::kUpstreamTls:
-        case Errc::kUpstreamAuth:
-        case Errc::kUpstreamTruncated:
-        case Errc::kUpstreamInvalid:
-        case Errc::kUpstreamOverloaded:
-        case Errc::kUpstreamFailed:
-        case Errc::kRateLimited:
-            return Verdict::kFault;
-        case Errc::kInsufficientQuota:
-            return error.upstream_status != 0 ? Verdict::kFault : Verdict::kNothing;
         case Errc::kCancelled:
         case Errc::kDeadlineExceeded:
-        case Errc::kOverloaded: // a limit of ours: nothing was sent
+        case Errc::kOverloaded:        // a limit of ours: nothing was sent
+        case Errc::kInsufficientQuota: // nor here
             return Verdict::kNothing;
         default:
             return Verdict::kAlive; // it answered, and found the request wanting
