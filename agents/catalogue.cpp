@@ -27,6 +27,13 @@ providers::ProviderOptions options_of(ProviderConfig const& config) {
     return options;
 }
 
+// nullopt = nobody has said; the demo costs nothing.
+std::optional<ModelPrice> price_of(ProviderConfig const& config, std::string_view model) {
+    auto const found = config.prices.find(model);
+    if (found != config.prices.end()) return found->second;
+    return config.type == "demo" ? std::optional(ModelPrice{}) : std::nullopt;
+}
+
 ProviderState make_state(ProviderConfig config, Catalogue const* previous) {
     ProviderState state;
     state.unavailable = config.unavailable;
@@ -112,12 +119,8 @@ void Catalogue::add_candidate(Agent& agent, AgentConfig const& whose) const {
     spec.model = whose.model;
     spec.system_prompt = agent.config.system_prompt;
     spec.settings = whose.model_settings;
-    auto const& prices = state->config.prices;
-    auto const price = prices.find(whose.model);
     agent.candidates.push_back({whose.agent_id, whose.model, state->provider, state->provider->prepare(spec),
-                                price != prices.end()          ? std::optional(price->second)
-                                : state->config.type == "demo" ? std::optional(ModelPrice{})
-                                                               : std::nullopt});
+                                price_of(state->config, whose.model)});
 }
 
 Agent const* Catalogue::find(std::string_view agent_id) const noexcept {
@@ -143,9 +146,7 @@ core::Result<Catalogue::EmbeddingTarget> Catalogue::embedding_target(std::string
         auto const& models = state.config.models;
         if (std::find(models.begin(), models.end(), model) == models.end()) continue;
         if (!state.provider) return core::make_error(core::Errc::kAgentUnavailable, state.unavailable, "model");
-        auto const price = state.config.prices.find(model);
-        return EmbeddingTarget{state.provider, std::string(model),
-                               price != state.config.prices.end() ? std::optional(price->second) : std::nullopt};
+        return EmbeddingTarget{state.provider, std::string(model), price_of(state.config, model)};
     }
     return model_not_found(model);
 }

@@ -97,14 +97,9 @@ void read_prices(ObjectReader const& reader, ProviderConfig& config, std::vector
         }
         ObjectReader const inner(reader.scope(), *prices, std::move(at), unset);
         inner.allow_only(kPriceKeys);
-        auto const price = [&inner](std::string_view key) {
-            auto const* const value = inner.find(key);
-            bool const is_zero = value != nullptr && value->is_number() && value->to_number<double>() == 0;
-            return is_zero ? std::optional(0.0) : inner.number_above_zero(key, kPriceMax);
-        };
-        auto const input = price("input");
-        auto const output = price("output");
-        auto const cached = price("cached_input");
+        auto const input = inner.number_from_zero("input", kPriceMax);
+        auto const output = inner.number_from_zero("output", kPriceMax);
+        auto const cached = inner.number_from_zero("cached_input", kPriceMax);
         for (auto const key : {"input", "output"})
             if (!inner.has(key)) inner.fault_here("no " + std::string(key), "input and output");
         config.prices[model] = {input.value_or(0), cached.value_or(input.value_or(0)), output.value_or(0)};

@@ -166,16 +166,25 @@ std::optional<std::int64_t> ObjectReader::integer(std::string_view key, std::int
     return std::nullopt;
 }
 
-std::optional<double> ObjectReader::number_above_zero(std::string_view key, double max) const {
+std::optional<double> ObjectReader::number(std::string_view key, double max, bool zero_allowed) const {
     auto const* value = find(key);
     if (value == nullptr) return std::nullopt;
     if (value->is_number()) {
         auto const number = value->to_number<double>();
-        if (number > 0 && number <= max) return number;
+        if ((number > 0 || (zero_allowed && number == 0)) && number <= max) return number;
     }
+    auto const most = std::to_string(static_cast<std::int64_t>(max));
     fault(key, value->is_number() ? json::serialize(*value) : std::string(describe_type(*value)),
-          "a number above 0, at most " + std::to_string(static_cast<std::int64_t>(max)));
+          (zero_allowed ? "a number from 0 to " : "a number above 0, at most ") + most);
     return std::nullopt;
+}
+
+std::optional<double> ObjectReader::number_above_zero(std::string_view key, double max) const {
+    return number(key, max, false);
+}
+
+std::optional<double> ObjectReader::number_from_zero(std::string_view key, double max) const {
+    return number(key, max, true);
 }
 
 std::optional<std::vector<std::string>> ObjectReader::texts(std::string_view key, bool empty_allowed) const {

@@ -75,6 +75,7 @@ public:
     std::optional<bool> boolean(std::string_view key) const;
     std::optional<std::int64_t> integer(std::string_view key, std::int64_t min, std::int64_t max) const;
     std::optional<double> number_above_zero(std::string_view key, double max) const;
+    std::optional<double> number_from_zero(std::string_view key, double max) const;
     std::optional<std::vector<std::string>> texts(std::string_view key, bool empty_allowed = false) const;
     std::optional<std::vector<std::pair<std::string, core::Secret>>> secrets_by_name(std::string_view key) const;
     std::optional<boost::json::object> free_object(std::string_view key) const; // variables put in at every level
@@ -101,6 +102,7 @@ public:
     std::optional<std::string> expanded(std::string_view written, std::string const& pointer) const;
 
 private:
+    std::optional<double> number(std::string_view key, double max, bool zero_allowed) const;
     boost::json::value expanded_tree(boost::json::value const& value, std::string const& pointer) const;
 
     FileScope& scope_;
