@@ -18,6 +18,7 @@
 #include "server/cli_keys.hpp"
 #include "server/cli_mcp.hpp"
 #include "server/forwarded_user.hpp"
+#include "server/routes.hpp"
 
 namespace {
 
@@ -162,6 +163,7 @@ void add_keys(CommandLine& line) {
         return command;
     };
     auto const limit = CLI::Range(std::int64_t{1}, std::int64_t{1} << 50);
+    auto const scopes = server::scope_names();
     auto& create = add("create", "Make a key; it is shown this once", &server::keys_create);
     create.add_option("--name", options.name, "whose it is, for people")
         ->required()
@@ -173,7 +175,7 @@ void add_keys(CommandLine& line) {
         ->check(server::check_plain, "")
         ->type_name("PATTERN");
     create.add_option("--route", options.routes, "only these routes; may be given again")
-        ->check(CLI::IsMember({"chat", "embeddings", "models", "agents", "conversations", "operate"}));
+        ->check(CLI::IsMember(std::vector<std::string>(scopes.begin(), scopes.end())));
     create.add_option("--requests-per-minute", options.requests_per_minute, "at most so many")->check(limit);
     create.add_option("--tokens-per-minute", options.tokens_per_minute, "at most so many")->check(limit);
     create.add_option("--budget-tokens", options.budget_tokens, "tokens in all, or in each period")->check(limit);

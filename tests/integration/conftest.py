@@ -9,6 +9,7 @@ import pytest
 
 from harness.certs import Authority
 from harness.gateway import Gateway, binary
+from harness.postgres import Postgres
 from harness.upstream import FakeUpstream
 
 _gateways: set[Gateway] = set()
@@ -88,6 +89,14 @@ def start_module_gateway(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("certs"))
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """A server of its own, for the tests of a file."""
+    server = Postgres()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="module")

@@ -231,13 +231,6 @@ def echo(module_echo: Echo) -> Iterator[Echo]:
 # ---- the house: one gateway with all of them
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    yield server
-    server.close()
-
-
 def providers(url: str, tls_url: str, ca_file: Path) -> dict:
     own = {"X-Tenant-Key": SECRETS["provider header"]}
     entra = {"tenant_id": "t", "client_id": "c", "client_secret": "${HOUSE_ENTRA}", "token_url": f"{url}/entra/token"}

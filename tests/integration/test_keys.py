@@ -588,13 +588,6 @@ def test_dollars_need_a_price(gateway: Gateway, store: Store, upstream: up.FakeU
 # ---- on Postgres
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    server = Postgres()
-    yield server
-    server.close()
-
-
 @pytest.fixture
 def shared(tmp_path: Path, postgres: Postgres):
     """(the environment, the commands) of an empty database"""

@@ -85,6 +85,21 @@ def _lines(raw: bytes) -> list[bytes]:
 # ---- one after the other
 
 
+def test_the_demo_waits_for_a_reader_who_does_not_read(start_gateway) -> None:
+    """`/slow 0` with a megabyte of short words would be a hundred megabytes of events."""
+    gateway = start_gateway(config(demo_agent()))
+    body = chat_body("demo", "/slow 0 " + "a " * (MIB // 2), stream=True)
+    fds, rss = gateway.open_fds(), gateway.rss_bytes()
+    with socket.create_connection(gateway.address) as client:
+        client.sendall(request_bytes(gateway, "POST", "/v1/chat/completions", body))
+        assert client.recv(1) == b"H"
+        for _ in range(20):
+            assert call(gateway, "GET", "/livez").status == 200
+            time.sleep(0.05)
+        assert SLOW or gateway.rss_bytes() - rss < 32 * MIB
+    wait_until(lambda: gateway.open_fds() <= fds, what="the stream that nobody reads has ended")
+
+
 def _visit(gateway: Gateway, number: int) -> None:
     """A connection that ends in one of the ways in which they end."""
     with socket.create_connection(gateway.address, timeout=10 * SLACK) as sock:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from harness import upstream as up
-from harness.api import call, chat, stream
+from harness.api import call, chat, chat_body, connect, request_bytes, stream
 from harness.configs import agent, config, timeouts
 from harness.gateway import SLACK, Gateway, wait_until
 from harness.wires import BY_NAME, TEXT, chunk, sse
@@ -249,8 +249,6 @@ def test_the_load_follows_the_weights(start_gateway, upstream, second) -> None:
 
 
 def stream_in_background(gateway: Gateway):
-    from harness.api import chat_body, connect, request_bytes
-
     connection = connect(gateway)
     connection.send(request_bytes(gateway, "POST", "/v1/chat/completions", chat_body("a", "hi", stream=True)))
     return connection

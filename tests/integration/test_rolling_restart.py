@@ -25,13 +25,6 @@ SHUTTING_DOWN = "Parley is shutting down and had to cut this answer off. Please 
 BEGUN = sse(chunk({"role": "assistant", "content": "re "}))
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    server = Postgres()
-    yield server
-    server.close()
-
-
 @pytest.fixture
 def pair(start_gateway, upstream: up.FakeUpstream, postgres: Postgres):
     """pair(drain limit) -> the two gateways"""

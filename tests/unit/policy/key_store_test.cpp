@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "policy/key_book.hpp"
 #include "policy/usage_limits.hpp"
 #include "tests/unit/storage/store_fixture.hpp"
@@ -171,15 +174,17 @@ TEST_P(KeyStoreTest, ManyAtOnceKeepTheChainWhole) {
     auto const other_store = open();
     Bench other(*other_store);
     std::vector<Bench::Work> works;
-    int made = 0;
-    for (int i = 0; i < 12; ++i) {
+    std::atomic<int> made = 0;
+    for (int i = 0; i < 6; ++i) {
         works.push_back([this, &made](Database& database, core::Context const& context) -> core::Awaitable<void> {
             auto store = keys(database);
             auto const one = co_await store.create(context, KeyRecord());
             made += one ? 1 : 0;
         });
     }
+    std::thread beside([&] { other.run(works); });
     bench_->run(works);
+    beside.join();
     EXPECT_EQ(made, 12);
     EXPECT_EQ(list().size(), 12U);
     auto const verdict = verify();
@@ -273,11 +278,11 @@ TEST_P(KeyStoreTest, ExactlyTenOfSixtyFour) {
     auto const key = limited({.budget_tokens = 100});
     auto const other_store = open();
     Bench other(*other_store);
-    int granted = 0;
-    for (auto* const bench : {bench_.get(), &other}) {
+    std::atomic<int> granted = 0;
+    auto const ask = [&](Bench& bench, std::string const& prefix) {
         std::vector<Bench::Work> works;
         for (int i = 0; i < 32; ++i) {
-            auto const id = unique_ + (bench == &other ? "o" : "m") + std::to_string(i);
+            auto const id = unique_ + prefix + std::to_string(i);
             works.push_back(
                 [this, &granted, &key, id](Database& database, core::Context const& context) -> core::Awaitable<void> {
                     Amount const ten{10, 0};
@@ -286,8 +291,11 @@ TEST_P(KeyStoreTest, ExactlyTenOfSixtyFour) {
                     granted += one ? 1 : 0;
                 });
         }
-        bench->run(works);
-    }
+        bench.run(works);
+    };
+    std::thread beside([&] { ask(other, "other"); });
+    ask(*bench_, "one");
+    beside.join();
     EXPECT_EQ(granted, 10);
     EXPECT_EQ(usage(key).spent_tokens, 100);
     other_store->close();
