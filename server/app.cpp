@@ -89,18 +89,15 @@ std::string_view version() noexcept {
 class App::Impl {
 public:
     Impl(Settings settings, std::string dotenv_path, std::shared_ptr<agents::Catalogue const> catalogue,
-         std::unique_ptr<storage::Store> store, StoredKeys known_keys)
+         std::unique_ptr<storage::Store> store)
         : settings_(std::move(settings)),
           store_(std::move(store)),
-          known_keys_(std::move(known_keys)),
           log_(settings_.log),
           reloader_(control_, settings_, std::move(dotenv_path), std::move(catalogue), log_, metrics_,
                     {.catalogue = [this](auto const& fresh) { use(fresh); },
                      .tls = [this](auto const& context) { use_tls(context); }}) {
         shared_.keys = policy::ApiKeys::from_list(settings_.api_keys.reveal());
         shared_.forwarding = user_forwarding(settings_);
-        shared_.forwarding_with_keys = shared_.forwarding;
-        shared_.forwarding_with_keys.trusts_everybody = false;
         shared_.keys.add(shared_.forwarding.forwarder_keys);
         shared_.cors_origins = settings_.cors_origins;
         shared_.allow_anonymous_hosts = settings_.allow_anonymous;
@@ -136,10 +133,17 @@ public:
         mcp_host_->use(usable_servers(*reloader_.catalogue()));
         for (unsigned i = 0; i < settings_.threads; ++i) {
             loops_.push_back(std::make_unique<LoopRunner>(log, resolver_pool_, shared_, reloader_.catalogue(), limits,
-                                                          parked_calls_, *mcp_host_, *store_, known_keys_));
+                                                          parked_calls_, *mcp_host_, *store_));
         }
+        known_keys_ = read_keys_now(*loops_.front());
+        for (auto& runner : loops_)
+            runner->gateway.use(known_keys_);
     }
+    ~Impl() { store_->close(); } // also where it never ran
+    Impl(Impl const&) = delete;
+    Impl& operator=(Impl const&) = delete;
 
+    bool knows_keys() const noexcept { return known_keys_.is_current; }
     bool wants_keys() const noexcept { return settings_.wants_keys() || !known_keys_.book->empty(); }
 
     core::Result<> listen() {
@@ -359,19 +363,18 @@ core::Result<std::unique_ptr<App>> App::create(Settings settings, std::string do
     auto catalogue = agents::Catalogue::build(std::move(*loaded.config), nullptr, std::time(nullptr));
     auto store = open_store(settings);
     if (!store) return refuse(store.error().message + "\n");
-    auto known_keys = read_keys(settings);
-    bool const wants_keys = settings.wants_keys() || !known_keys.book->empty();
-    if (!settings.loopback_only() && !wants_keys && !settings.allow_anonymous) {
+    auto const host = settings.host;
+    bool const is_for_all = settings.loopback_only() || settings.allow_anonymous;
+    auto impl =
+        std::make_unique<Impl>(std::move(settings), std::move(dotenv_path), std::move(catalogue), std::move(*store));
+    if (!is_for_all && !impl->wants_keys()) {
         return refuse(fmt::format(
             "Refusing to listen on {} without API keys: anybody who can reach this machine could use your providers.\n"
             "Make one with `parley keys create`, set PARLEY_API_KEYS (in .env, say), listen on 127.0.0.1, or allow "
             "everybody with --allow-anonymous.\n{}",
-            settings.host,
-            known_keys.is_current ? ""
-                                  : "(Whether there are keys in the store is not known: it cannot be reached.)\n"));
+            host,
+            impl->knows_keys() ? "" : "(Whether there are keys in the store is not known: it cannot be reached.)\n"));
     }
-    auto impl = std::make_unique<Impl>(std::move(settings), std::move(dotenv_path), std::move(catalogue),
-                                       std::move(*store), std::move(known_keys));
     impl->warn(warnings);
     auto const listening = impl->listen();
     if (!listening) return refuse("Parley " + listening.error().message + ".\n");

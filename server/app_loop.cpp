@@ -18,24 +18,17 @@ core::Awaitable<void> follow_keys(LoopRunner& one, StoredKeys known) {
     co_await watch_keys(one.loop, one.keys, std::move(known), use);
 }
 
-StoredKeys read_keys(Settings const& settings) {
-    auto quiet = settings;
-    quiet.log.level = core::LogLevel::kError;
-    auto const store = open_store(quiet);
-    StoredKeys known{.is_current = false};
-    if (!store) return known;
-    net::Loop loop({core::LogLevel::kError, core::LogFormat::kText, 2, false, false});
-    auto const database = (*store)->face(loop);
-    policy::KeyStore keys(*database, wall_clock_ms, "gateway");
+StoredKeys read_keys_now(LoopRunner& one) {
     core::Cancellation never;
-    core::Context const context{never};
-    auto ended = [&](std::exception_ptr, core::Result<std::vector<policy::KeyRecord>> all) {
-        if (all) known = {std::make_shared<policy::KeyBook const>(std::move(*all)), true};
-        loop.stop();
+    core::Context const context{never, core::SteadyTime::max(), "start"};
+    StoredKeys known{.is_current = false};
+    auto ended = [&](std::exception_ptr, core::Result<StoredKeys> read) {
+        if (read) known = std::move(*read);
+        one.loop.stop();
     };
-    boost::asio::co_spawn(loop.context(), keys.list(context), std::move(ended));
-    loop.run();
-    (*store)->close();
+    boost::asio::co_spawn(one.loop.context(), read_keys(one.keys, context), std::move(ended));
+    one.loop.run();
+    one.loop.context().restart();
     return known;
 }
 

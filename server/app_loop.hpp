@@ -18,8 +18,8 @@
 #include "policy/key_store.hpp"
 #include "policy/usage_limits.hpp"
 #include "providers/session.hpp"
-#include "server/app_store.hpp"
 #include "server/gateway.hpp"
+#include "server/wall_clock.hpp"
 #include "storage/store.hpp"
 
 namespace parley::server {
@@ -53,7 +53,7 @@ private:
 struct LoopRunner {
     LoopRunner(core::LogOptions log, boost::asio::thread_pool& pool, GatewayShared const& shared,
                std::shared_ptr<agents::Catalogue const> catalogue, net::ServerLimits const& limits,
-               agents::ParkedCalls& parked, mcp::Host& host, storage::Store& store, StoredKeys const& known_keys)
+               agents::ParkedCalls& parked, mcp::Host& host, storage::Store& store)
         : loop(log),
           session(loop, pool),
           tool_host(host.face(loop)),
@@ -62,7 +62,7 @@ struct LoopRunner {
           conversations(*database, wall_clock_ms),
           keys(*database, wall_clock_ms, "gateway"),
           usage_limits(*database, wall_clock_ms),
-          gateway(loop, session, shared, std::move(catalogue), tools, conversations, usage_limits, known_keys),
+          gateway(loop, session, shared, std::move(catalogue), tools, conversations, usage_limits),
           server(loop, gateway, limits, [this] { return tls; }),
           tasks(loop) {}
 
@@ -85,9 +85,9 @@ struct LoopRunner {
 /// Keeps the loop's view of the stored keys, until the loop is stopped.
 core::Awaitable<void> follow_keys(LoopRunner& one, StoredKeys known);
 
-/// The stored keys as they are now, read before there are loops, through a store of its own: a store's faces go only
-/// after it is closed. Not current when the store cannot be read.
-StoredKeys read_keys(Settings const& settings);
+/// The stored keys as they are now, read on the loop of `one` before it has a thread. Not current when the store cannot
+/// be read.
+StoredKeys read_keys_now(LoopRunner& one);
 
 /// Erases conversations whose time is over, now and every `interval`, until the loop is stopped.
 core::Awaitable<void> clean_up(LoopRunner& one, std::chrono::milliseconds interval);

@@ -1,6 +1,5 @@
 #include "server/app_store.hpp"
 
-#include <chrono>
 #include <utility>
 
 namespace parley::server {
@@ -24,11 +23,6 @@ core::Result<std::unique_ptr<storage::Store>> open_store(Settings const& setting
 
 std::string store_in_words(storage::StoreState const& state) {
     return (state.kind == "sqlite" ? "SQLite " : "Postgres ") + state.name;
-}
-
-std::int64_t wall_clock_ms() {
-    auto const now = std::chrono::system_clock::now().time_since_epoch();
-    return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
 } // namespace parley::server

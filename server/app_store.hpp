@@ -17,7 +17,4 @@ core::Result<std::unique_ptr<storage::Store>> open_store(Settings const& setting
 /// What it is, in words: "SQLite data/parley.db".
 std::string store_in_words(storage::StoreState const& state);
 
-/// Milliseconds since 1970.
-std::int64_t wall_clock_ms();
-
 } // namespace parley::server

@@ -17,13 +17,14 @@
 #include "server/cli_parts.hpp"
 #include "server/cli_store.hpp"
 #include "server/conversation_pages.hpp"
+#include "server/forwarded_user.hpp"
+#include "server/wall_clock.hpp"
 
 namespace parley::server {
 namespace {
 
 namespace json = boost::json;
 
-constexpr std::string_view kAnonymous = "anonymous"; // whoever asks without a key
 constexpr std::int64_t kExportedAtOnce = 500;
 
 using Work = std::function<core::Task<>(core::Context const&, memory::ConversationStore&)>;

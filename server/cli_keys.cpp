@@ -10,7 +10,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <ctime>
 #include <optional>
 
 #include <pwd.h>
@@ -18,9 +17,9 @@
 
 #include "policy/key_store.hpp"
 #include "policy/usage_limits.hpp"
-#include "server/app_store.hpp"
 #include "server/cli.hpp"
 #include "server/cli_store.hpp"
+#include "server/wall_clock.hpp"
 
 namespace parley::server {
 namespace {
@@ -51,14 +50,6 @@ std::optional<std::chrono::seconds> duration(std::string_view text) {
     }
 }
 
-std::string utc(std::int64_t ms) {
-    auto const seconds = static_cast<std::time_t>(ms / 1000);
-    std::tm parts{};
-    gmtime_r(&seconds, &parts);
-    char buffer[32];
-    return {buffer, std::strftime(buffer, sizeof buffer, "%Y-%m-%dT%H:%M:%SZ", &parts)};
-}
-
 std::string who() {
     auto const* const user = ::getpwuid(::getuid());
     return "cli:" + (user ? std::string(user->pw_name) : std::to_string(::getuid()));
@@ -82,8 +73,8 @@ json::object shown(KeyRecord const& record, std::int64_t now_ms) {
                         {"budget_tokens", limits.budget_tokens},
                         {"budget_usd", static_cast<double>(limits.budget_cost) / kMillionths},
                         {"budget_period", std::string(policy::period_name(limits.budget_period))},
-                        {"created_at", utc(record.created_ms)}};
-    object["expires_at"] = record.expires_ms != 0 ? json::value(utc(record.expires_ms)) : json::value(nullptr);
+                        {"created_at", utc_text(record.created_ms)}};
+    object["expires_at"] = record.expires_ms != 0 ? json::value(utc_text(record.expires_ms)) : json::value(nullptr);
     return object;
 }
 
@@ -119,7 +110,7 @@ std::string in_words(KeyRecord const& record, policy::UsageLimits::Usage const& 
         add(fmt::format("{:.2f} of {:.2f} USD{}", static_cast<double>(usage.spent_cost) / kMillionths,
                         static_cast<double>(limits.budget_cost) / kMillionths, period));
     }
-    if (record.expires_ms != 0) add("until " + utc(record.expires_ms));
+    if (record.expires_ms != 0) add("until " + utc_text(record.expires_ms));
     return out;
 }
 
@@ -156,13 +147,13 @@ core::Task<> list_audit(core::Context const& context, storage::Database& databas
             after = entry.seq;
             if (as_json) {
                 fmt::print("{}\n", json::serialize(json::object{{"seq", entry.seq},
-                                                                {"at", utc(entry.at_ms)},
+                                                                {"at", utc_text(entry.at_ms)},
                                                                 {"actor", entry.actor},
                                                                 {"action", entry.action},
                                                                 {"subject", entry.subject},
                                                                 {"detail", entry.detail}}));
             } else {
-                fmt::print("{:>6}  {}  {}  {}  {}  {}\n", entry.seq, utc(entry.at_ms), entry.actor, entry.action,
+                fmt::print("{:>6}  {}  {}  {}  {}  {}\n", entry.seq, utc_text(entry.at_ms), entry.actor, entry.action,
                            entry.subject, entry.detail);
             }
         }

@@ -3,7 +3,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/parse.hpp>
 
-#include <ctime>
+#include "server/wall_clock.hpp"
 
 namespace parley::server {
 namespace {
@@ -11,17 +11,6 @@ namespace {
 namespace json = boost::json;
 using memory::StoredTurn;
 using memory::TurnKind;
-
-constexpr std::int64_t kMsPerSecond = 1000;
-
-std::string utc(std::int64_t ms) {
-    auto const seconds = static_cast<std::time_t>(ms / kMsPerSecond);
-    std::tm parts{};
-    gmtime_r(&seconds, &parts);
-    char buffer[32];
-    auto const n = std::strftime(buffer, sizeof buffer, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return {buffer, n};
-}
 
 json::array messages_of(StoredTurn const& turn) {
     boost::system::error_code error;
@@ -74,15 +63,15 @@ std::optional<memory::TurnId> turn_named(std::string_view name) {
 json::object info_object(memory::ConversationInfo const& info) {
     return {{"session_id", info.session},
             {"turns", info.turns},
-            {"created_at", utc(info.created_ms)},
-            {"updated_at", utc(info.updated_ms)}};
+            {"created_at", utc_text(info.created_ms)},
+            {"updated_at", utc_text(info.updated_ms)}};
 }
 
 json::object path_object(std::string_view session, std::vector<StoredTurn> const& path) {
     json::array messages;
     for (auto const& turn : path) {
         for (auto& one : messages_of(turn)) {
-            if (auto* const object = one.if_object()) (*object)["created_at"] = utc(turn.created_ms);
+            if (auto* const object = one.if_object()) (*object)["created_at"] = utc_text(turn.created_ms);
             messages.push_back(std::move(one));
         }
     }
@@ -97,7 +86,7 @@ json::object tree_object(std::string_view session, memory::Found const& tree, st
             {"parent", turn.parent == memory::kRoot ? json::value(nullptr) : json::value(turn_name(turn.parent))},
             {"kind", kind_name(turn.kind)},
             {"agent", turn.agent},
-            {"created_at", utc(turn.created_ms)}};
+            {"created_at", utc_text(turn.created_ms)}};
         if (turn.kind == TurnKind::kAnswer) {
             object["model"] = turn.model;
             object["finish_reason"] = turn.finish;
@@ -114,7 +103,7 @@ json::object tree_object(std::string_view session, memory::Found const& tree, st
     for (auto const& summary : tree.summaries) {
         summaries.push_back(json::object{{"up_to", turn_name(summary.turn)},
                                          {"agent", summary.agent},
-                                         {"created_at", utc(summary.created_ms)},
+                                         {"created_at", utc_text(summary.created_ms)},
                                          {"text", summary.text}});
     }
     if (!summaries.empty()) out["summaries"] = std::move(summaries);

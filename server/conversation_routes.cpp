@@ -107,7 +107,8 @@ core::Awaitable<void> Gateway::conversation_page(net::Request request, Match mat
         co_return fail(exchange, state, agents::model_not_found(*first));
     auto owner = owner_of(state);
     auto const user = net::form_value(request.head.query, "user_id"); // the original names the user so
-    if (user && *user && forwarding().trusts_everybody) owner = user_principal(**user);
+    if (user && *user && state.principal == kAnonymous && shared_.forwarding.trusts_everybody)
+        owner = user_principal(**user);
     auto response = co_await conversation_answer(context, request, match.route->id, std::move(*first),
                                                  std::move(*second), std::move(owner));
     if (!response) co_return fail(exchange, state, told_error(response.error(), exchange));

@@ -87,8 +87,7 @@ core::Result<std::optional<std::string>> forwarded_user(net::RequestHead const& 
         if (!named) return named.error();
         user = std::move(*named);
     } else {
-        if (!forwarding.trusts_everybody && !forwarding.forwarder_keys.has_principal(principal))
-            return std::optional<std::string>();
+        if (!forwarding.trusts(principal)) return std::optional<std::string>();
         for (auto const& name : forwarding.user_headers) {
             user = head.get(name);
             where = name;
@@ -110,7 +109,7 @@ std::string user_principal(std::string_view user_id) {
 }
 
 std::string principal_named(std::string name) {
-    bool const is_listed = name.starts_with("user:") || name.starts_with("key:") || name == "anonymous";
+    bool const is_listed = name.starts_with("user:") || name.starts_with("key:") || name == kAnonymous;
     return is_listed ? name : user_principal(name);
 }
 

@@ -15,6 +15,9 @@
 
 namespace parley::server {
 
+/// The principal of a request without a key.
+inline constexpr std::string_view kAnonymous = "anonymous";
+
 /// Whose word is taken for whom. With a secret only a token that it signed names a user; without one, plain headers do,
 /// from the keys of front ends, or where there are no keys and only this machine can ask.
 struct UserForwarding {
@@ -22,7 +25,12 @@ struct UserForwarding {
     std::string jwt_header = "x-openwebui-user-jwt";                              // PARLEY_USER_JWT_HEADER; lower case
     std::vector<std::string> user_headers = {"x-openwebui-user-id", "x-user-id"}; // PARLEY_USER_HEADERS; lower case
     policy::ApiKeys forwarder_keys = {};                                          // PARLEY_FORWARDER_KEYS
-    bool trusts_everybody = false;                                                // no keys, on a loopback address
+    bool trusts_everybody = false; // without a key, that is: on a loopback address
+
+    /// Whether plain headers may name a user: from the keys of front ends, or where nobody has to show a key.
+    bool trusts(std::string_view principal) const {
+        return (trusts_everybody && principal == kAnonymous) || forwarder_keys.has_principal(principal);
+    }
 };
 
 /// Clocks of two machines may differ by that much.

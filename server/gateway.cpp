@@ -72,6 +72,17 @@ bool is_conversation_route(RouteId id) noexcept {
     return id >= RouteId::kAgentConversation && id <= RouteId::kConversationFork;
 }
 
+// Somebody has put a key where a name belongs: it must not be kept.
+constexpr std::string_view kKeySegment = "/sk-";
+
+std::string without_keys(std::string path) {
+    for (auto at = path.find(kKeySegment); at != std::string::npos; at = path.find(kKeySegment, at + 1)) {
+        auto const end = std::min(path.find('/', at + 1), path.size());
+        path.replace(at + 1, end - at - 1, "[redacted]");
+    }
+    return path;
+}
+
 Errc errc_of(int status) noexcept {
     switch (status) {
         case 405:
@@ -91,7 +102,7 @@ Errc errc_of(int status) noexcept {
 
 Gateway::Gateway(net::Loop& loop, providers::Session& session, GatewayShared const& shared,
                  std::shared_ptr<agents::Catalogue const> catalogue, agents::ToolServices& tools,
-                 memory::ConversationStore& conversations, policy::UsageLimits& limits, StoredKeys keys)
+                 memory::ConversationStore& conversations, policy::UsageLimits& limits)
     : loop_(loop),
       session_(session),
       shared_(shared),
@@ -99,7 +110,6 @@ Gateway::Gateway(net::Loop& loop, providers::Session& session, GatewayShared con
       tools_(tools),
       conversations_(conversations),
       limits_(limits),
-      stored_keys_(std::move(keys)),
       summariser_(session, conversations, loop.executor(),
                   [this](auto const& record) {
                       log_summary(loop_.log(), record);
@@ -138,7 +148,7 @@ std::optional<net::Response> Gateway::admit(net::RequestHead const& head, net::T
     if (match.route->access == Access::kKey || detailed) {
         auto const scope = detailed ? Scope::kOperate : match.route->scope;
         if (auto const error = check_key(head, scope, ticket)) return refused(*error);
-        auto user = forwarded_user(head, ticket.principal, forwarding(), std::chrono::system_clock::now());
+        auto user = forwarded_user(head, ticket.principal, shared_.forwarding, std::chrono::system_clock::now());
         if (!user) return refused(user.error());
         if (*user) ticket.user_id = std::move(**user);
     }
@@ -339,19 +349,6 @@ void Gateway::decorate(net::Response& response, RequestState const& state) const
     }
 }
 
-namespace {
-
-// Somebody has put a key where a path belongs: it must not be kept.
-std::string without_keys(std::string path) {
-    for (auto at = path.find("sk-"); at != std::string::npos; at = path.find("sk-", at + 1)) {
-        auto const end = std::min(path.find('/', at), path.size());
-        path.replace(at, end - at, "[redacted]");
-    }
-    return path;
-}
-
-} // namespace
-
 void Gateway::log(RequestState const& state, bool client_gone) {
     auto const now = steady_clock::now();
     auto const duration = std::chrono::duration<double>(now - state.started).count();
@@ -362,10 +359,12 @@ void Gateway::log(RequestState const& state, bool client_gone) {
                        : quiet               ? core::LogLevel::kDebug
                                              : core::LogLevel::kInfo;
     if (!loop_.log().enabled(level)) return;
+    auto const is_key_in_path = state.path.find(kKeySegment) != std::string::npos;
+    auto const shown = is_key_in_path ? without_keys(state.path) : std::string();
     core::Log::Line line(loop_.log(), level, "request");
     line.add("request_id", state.request_id)
         .add("method", state.method)
-        .add("path", state.path.find("sk-") == std::string::npos ? state.path : without_keys(state.path))
+        .add("path", is_key_in_path ? std::string_view(shown) : std::string_view(state.path))
         .add("status", state.status);
     if (!state.agent.empty()) line.add("agent", state.agent);
     if (!state.task.empty()) line.add("task", state.task);

@@ -80,7 +80,6 @@ struct GatewayShared {
     std::unique_ptr<IdempotencyStore> idempotency;                     // null: Idempotency-Key is not looked at
     std::vector<std::string> session_headers = default_session_headers();
     UserForwarding forwarding;
-    UserForwarding forwarding_with_keys; // as forwarding, once there are keys: then not everybody is trusted
 };
 
 /// How one chat request is to be answered.
@@ -95,7 +94,7 @@ class Gateway final : public net::HttpHandler {
 public:
     Gateway(net::Loop& loop, providers::Session& session, GatewayShared const& shared,
             std::shared_ptr<agents::Catalogue const> catalogue, agents::ToolServices& tools,
-            memory::ConversationStore& conversations, policy::UsageLimits& limits, StoredKeys keys);
+            memory::ConversationStore& conversations, policy::UsageLimits& limits);
 
     /// On the loop's thread. Requests under way keep the catalogue that they started with.
     void use(std::shared_ptr<agents::Catalogue const> catalogue) { catalogue_ = std::move(catalogue); }
@@ -152,7 +151,6 @@ private:
     // gateway_keys.cpp
     std::optional<core::Error> check_key(net::RequestHead const& head, Scope scope, net::Ticket& ticket) const;
     bool wants_keys() const noexcept { return !shared_.keys.empty() || !stored_keys_.book->empty(); }
-    UserForwarding const& forwarding() const noexcept;
     std::shared_ptr<policy::KeyRecord const> stored_key(std::string_view principal) const;
     struct PricedModel {
         std::string_view provider, name;

@@ -5,6 +5,7 @@
 
 #include "policy/key_book.hpp"
 #include "server/gateway.hpp"
+#include "server/wall_clock.hpp"
 
 namespace parley::server {
 namespace {
@@ -14,11 +15,6 @@ using core::Errc;
 constexpr std::size_t kBytesPerToken = 4;           // of English; other scripts need fewer, and are settled later
 constexpr std::int64_t kAnswerTokens = 1024;        // set aside where a request names no limit of its own
 constexpr std::chrono::seconds kStoreRetryAfter{1}; // as long as the watch of the keys takes to see the store again
-
-std::int64_t wall_ms() {
-    auto const now = std::chrono::system_clock::now().time_since_epoch();
-    return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-}
 
 // As OpenAI writes it: 1s, 6m0s.
 std::string in_words(std::int64_t ms) {
@@ -31,7 +27,7 @@ std::string in_words(std::int64_t ms) {
 
 std::optional<core::Error> Gateway::check_key(net::RequestHead const& head, Scope scope, net::Ticket& ticket) const {
     if (!wants_keys()) {
-        ticket.principal = "anonymous";
+        ticket.principal = kAnonymous;
         return std::nullopt;
     }
     auto const credentials = head.count("authorization") + head.count("x-api-key") + head.count("api-key");
@@ -47,7 +43,7 @@ std::optional<core::Error> Gateway::check_key(net::RequestHead const& head, Scop
         ticket.principal = std::move(*principal);
         return std::nullopt;
     }
-    auto const* const record = stored_keys_.book->find(key, wall_ms());
+    auto const* const record = stored_keys_.book->find(key, wall_clock_ms());
     if (!record && bearer && !stored_keys_.is_current) {
         auto error = core::make_error(Errc::kStoreUnavailable,
                                       "Keys cannot be looked up at the moment. Please try again shortly.");
@@ -62,10 +58,6 @@ std::optional<core::Error> Gateway::check_key(net::RequestHead const& head, Scop
     if (record->may_use_route(scope_name(scope))) return std::nullopt;
     return core::make_error(Errc::kPermissionDenied, "This key (role " + std::string(policy::role_name(record->role)) +
                                                          ") is not for '" + std::string(scope_name(scope)) + "'.");
-}
-
-UserForwarding const& Gateway::forwarding() const noexcept {
-    return wants_keys() ? shared_.forwarding_with_keys : shared_.forwarding;
 }
 
 std::shared_ptr<policy::KeyRecord const> Gateway::stored_key(std::string_view principal) const {

@@ -6,27 +6,30 @@
 
 namespace parley::server {
 
+// The version first: keys that come meanwhile are read again next time.
+core::Task<StoredKeys> read_keys(policy::KeyStore& keys, core::Context const& context) {
+    auto const version = co_await keys.version(context);
+    if (!version) co_return version.error();
+    auto all = co_await keys.list(context);
+    if (!all) co_return all.error();
+    co_return StoredKeys{std::make_shared<policy::KeyBook const>(std::move(*all)), *version, true};
+}
+
 core::Awaitable<void> watch_keys(net::Loop& loop, policy::KeyStore& keys, StoredKeys known,
                                  std::function<void(StoredKeys)> use) {
     core::Cancellation never;
     core::Context const context{never, core::SteadyTime::max(), "key_watch"};
-    std::int64_t seen = -1; // the version of the book; the first one is read again, because it may be older
     for (;;) {
         auto const version = co_await keys.version(context);
-        auto is_current = version.has_value();
-        if (is_current && *version != seen) {
-            auto all = co_await keys.list(context);
-            is_current = all.has_value();
-            if (all) {
-                seen = *version;
-                known = {std::make_shared<policy::KeyBook const>(std::move(*all)), true};
-                use(known);
-            }
+        auto fresh = known;
+        fresh.is_current = version.has_value();
+        if (version && *version != known.version) {
+            auto read = co_await read_keys(keys, context);
+            fresh.is_current = read.has_value();
+            if (read) fresh = std::move(*read);
         }
-        if (is_current != known.is_current) {
-            known.is_current = is_current;
-            use(known);
-        }
+        if (fresh.version != known.version || fresh.is_current != known.is_current) use(fresh);
+        known = std::move(fresh);
         (void)co_await loop.sleep(context, kKeyWatchInterval);
     }
 }

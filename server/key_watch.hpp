@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -20,10 +21,14 @@ namespace parley::server {
 /// What a loop knows of stored keys.
 struct StoredKeys {
     std::shared_ptr<policy::KeyBook const> book = std::make_shared<policy::KeyBook const>(); // never null
-    bool is_current = true; // false: the store cannot be read, so a key that is not in the book may be valid
+    std::int64_t version = -1; // of the book, KeyStore::version(); -1 = nothing was read
+    bool is_current = true;    // false: the store cannot be read, so a key that is not in the book may be valid
 };
 
 inline constexpr std::chrono::seconds kKeyWatchInterval{1};
+
+/// All keys as they are now. Errors: those of the store.
+core::Task<StoredKeys> read_keys(policy::KeyStore& keys, core::Context const& context);
 
 /// Until the loop is stopped. `use` is called on the loop with each change.
 core::Awaitable<void> watch_keys(net::Loop& loop, policy::KeyStore& keys, StoredKeys known,

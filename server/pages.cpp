@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <ctime>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "agents/upstream_health.hpp"
 #include "embedded/web.hpp"
 #include "server/api_error.hpp"
+#include "server/wall_clock.hpp"
 
 namespace parley::server {
 namespace {
@@ -22,15 +22,6 @@ namespace json = boost::json;
 
 net::Response as_json(json::object const& object, int status = 200) {
     return {status, json::serialize(object)};
-}
-
-std::string utc_now() {
-    auto const now = std::time(nullptr);
-    std::tm utc{};
-    gmtime_r(&now, &utc);
-    char buffer[32];
-    auto const n = std::strftime(buffer, sizeof buffer, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    return {buffer, n};
 }
 
 // The four members that OpenAI's clients require, and what others show.
@@ -263,14 +254,14 @@ core::Result<net::Response> agent_health_page(agents::Catalogue const& catalogue
     auto const agent = find_agent(catalogue, id, key);
     if (!agent) return agent.error();
     auto health = agent_health(**agent);
-    health["last_check"] = utc_now();
+    health["last_check"] = utc_text(wall_clock_ms());
     return as_json(health);
 }
 
 net::Response health_page(agents::Catalogue const& catalogue, GatewayShared const& shared, bool detailed) {
     auto const draining = shared.draining.load(std::memory_order_relaxed);
     json::object health{{"status", draining ? "draining" : "healthy"},
-                        {"timestamp", utc_now()},
+                        {"timestamp", utc_text(wall_clock_ms())},
                         {"service", "parley"},
                         {"version", shared.version}};
     if (detailed) add_details(health, catalogue, shared);

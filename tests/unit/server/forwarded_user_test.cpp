@@ -107,6 +107,7 @@ TEST(ForwardedUser, PlainHeadersCountFromAFrontEndsKeyOrWhereThereAreNoKeys) {
     EXPECT_EQ(user(fields, forwarding, "anonymous"), "none");
     forwarding.trusts_everybody = true;
     EXPECT_EQ(user(fields, forwarding, "anonymous"), "u-2");
+    EXPECT_EQ(user(fields, forwarding, "key:000000000000"), "none") << "as soon as there are keys";
     forwarding.user_headers = {"x-remote-user"};
     EXPECT_EQ(user(fields, forwarding, "anonymous"), "none");
     EXPECT_EQ(user({{"X-Remote-User", "u-4"}}, forwarding, "anonymous"), "u-4");
@@ -115,10 +116,10 @@ TEST(ForwardedUser, PlainHeadersCountFromAFrontEndsKeyOrWhereThereAreNoKeys) {
 TEST(ForwardedUser, SaysWhatAnIdIs) {
     UserForwarding forwarding;
     forwarding.trusts_everybody = true;
-    EXPECT_EQ(user({{"X-User-Id", std::string_view("a\tb")}}, forwarding),
+    EXPECT_EQ(user({{"X-User-Id", std::string_view("a\tb")}}, forwarding, "anonymous"),
               "invalid_value: Invalid user in x-user-id: an id has 1 to 256 bytes and no control characters.");
-    EXPECT_EQ(user({{"X-User-Id", std::string(256, 'x')}}, forwarding), std::string(256, 'x'));
-    EXPECT_EQ(user({{"X-User-Id", std::string(257, 'x')}}, forwarding).substr(0, 13), "invalid_value");
+    EXPECT_EQ(user({{"X-User-Id", std::string(256, 'x')}}, forwarding, "anonymous"), std::string(256, 'x'));
+    EXPECT_EQ(user({{"X-User-Id", std::string(257, 'x')}}, forwarding, "anonymous").substr(0, 13), "invalid_value");
 }
 
 TEST(ForwardedUser, NoUserIsTakenForAKey) {
