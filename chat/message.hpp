@@ -17,6 +17,8 @@ struct Message {
     std::string_view content;        // JSON of `content`: a quoted string, an array, `null`, or empty when absent
     std::string_view role_json = {}; // the quoted role inside `json`, so that a dialect can replace it
     bool plain = false; // nothing but `role` and a string `content`: any dialect can pass `content` on as it is
+    char const* follows = nullptr; // the end of another message that stands in the same text before this one, with
+                                   // nothing but a comma and white space between; null = none that is known
 };
 
 } // namespace parley::chat

@@ -3,6 +3,7 @@
 #include <boost/asio/redirect_error.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <map>
 #include <utility>
@@ -48,7 +49,8 @@ public:
             auto const reused = lease->reused();
             auto exchange = std::make_unique<PooledExchange>(loop_, context, upstream, std::move(*lease), total_end);
             auto untouched = true;
-            auto const answered = co_await exchange->exchange(head, request.body, request.method == "HEAD", untouched);
+            auto const pieces = std::array<std::string_view, 4>{head, request.body, request.slice, request.tail};
+            auto const answered = co_await exchange->exchange(pieces, request.method == "HEAD", untouched);
             if (answered) {
                 co_return std::unique_ptr<ClientExchange>(std::move(exchange));
             }
@@ -109,8 +111,8 @@ private:
         head.reserve(request.headers.size() + request.target.size() + 128);
         head.append(request.method).append(" ").append(request.target).append(" HTTP/1.1\r\nhost: ");
         head.append(upstream.url.authority()).append("\r\n").append(request.headers);
-        if (!request.body.empty())
-            head.append("content-length: ").append(std::to_string(request.body.size())).append("\r\n");
+        auto const length = request.body.size() + request.slice.size() + request.tail.size();
+        if (length != 0) head.append("content-length: ").append(std::to_string(length)).append("\r\n");
         head.append("\r\n");
         return head;
     }

@@ -50,6 +50,8 @@ struct ClientRequest {
     std::string target;  // path and query
     std::string headers; // complete lines, each ending in CRLF, without Host, Content-Length and Connection
     std::string body;
+    std::string_view slice = {}; // follows `body`: a long text that need not be copied; stays until send() has ended
+    std::string tail = {};       // follows `slice`
 };
 
 /// The answer to one request. Destroying it before its end drops the connection.

@@ -3,8 +3,10 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "net/http_server.hpp"
@@ -54,6 +56,7 @@ private:
     void take_rest(Request& request, std::size_t head_size);
     void keep_rest();
     core::Awaitable<std::string_view> receive();
+    core::Awaitable<std::size_t> receive(std::span<char> into);
     core::Awaitable<void> handle(Request request);
     core::Awaitable<bool> drain_output(std::size_t below);
     core::Awaitable<void> close();

@@ -10,6 +10,7 @@ namespace parley::net {
 namespace {
 
 constexpr std::string_view kHeadEnd = "\r\n\r\n";
+constexpr std::size_t kHeadReadBytes = 16 * 1024;    // then a long body goes where it belongs without being copied
 constexpr std::size_t kBodyPadding = 64;             // simdjson reads that far behind the end
 constexpr std::size_t kClaimedBytesMax = 256 * 1024; // a Content-Length alone does not buy more memory
 
@@ -31,7 +32,9 @@ core::Awaitable<bool> Connection::read_head(RequestHead& head) {
             }
         }
         if (draining_ && in_.empty() && served_) co_return false;
-        auto const bytes = co_await receive();
+        auto const scratch = loop_.scratch().first(kHeadReadBytes);
+        auto const got = co_await receive(scratch);
+        std::string_view const bytes(scratch.data(), got);
         if (bytes.empty()) {
             if (timed_out_ && !in_.empty()) refuse(408, "The request header did not arrive in time.");
             co_return false;
@@ -83,15 +86,19 @@ void Connection::keep_rest() {
 core::Awaitable<bool> Connection::read_length(Request& request) {
     auto const length = static_cast<std::size_t>(request.head.content_length);
     auto& body = request.body;
-    while (body.size() < length) {
-        auto const bytes = co_await receive();
-        if (bytes.empty()) co_return false;
-        auto const part = bytes.substr(0, length - body.size());
-        body.append(part);
-        in_.append(bytes.substr(part.size()));
+    auto filled = body.size();
+    while (filled < length) {
+        // A little more than the body: so it shows when the socket is empty.
+        if (filled + kBodyPadding > body.size())
+            body.resize(std::min(length, std::max(kClaimedBytesMax, 2 * filled)) + kBodyPadding);
+        auto const got = co_await receive({body.data() + filled, body.size() - filled});
+        if (got == 0) co_return false;
+        filled += got;
         timer_.at(request.started + limits_.body_timeout +
-                  std::chrono::milliseconds(body.size() * 1000 / limits_.body_bytes_per_second_min));
+                  std::chrono::milliseconds(filled * 1000 / limits_.body_bytes_per_second_min));
     }
+    in_.append(body, length, filled - length);
+    body.resize(length);
     body.reserve(length + kBodyPadding);
     co_return true;
 }
@@ -144,25 +151,30 @@ bool Connection::decompress(Request& request, std::size_t bytes_max) {
     return true;
 }
 
-// Waits for the next bytes. They are in the loop's scratch, so they have to be taken before the next co_await; none =
-// there will not be any more, or not in time.
+// As below, into the loop's scratch: they have to be taken before the next co_await.
 core::Awaitable<std::string_view> Connection::receive() {
+    auto const scratch = loop_.scratch();
+    auto const got = co_await receive(scratch);
+    co_return std::string_view(scratch.data(), got);
+}
+
+// Waits for the next bytes; none = there will not be any more, or not in time.
+core::Awaitable<std::size_t> Connection::receive(std::span<char> into) {
     for (;;) {
-        if (lost_ || eof_ || timed_out_) co_return std::string_view{};
+        if (lost_ || eof_ || timed_out_) co_return 0;
         if (maybe_readable_ || stream_->has_buffered()) {
-            auto const scratch = loop_.scratch();
-            auto const got = stream_->try_read(scratch);
+            auto const got = stream_->try_read(into);
             if (got.status == IoStatus::kOk) {
-                maybe_readable_ = got.bytes == scratch.size() || tls_;
-                co_return std::string_view(scratch.data(), got.bytes);
+                maybe_readable_ = got.bytes == into.size() || tls_;
+                co_return got.bytes;
             }
             if (got.status == IoStatus::kEof) {
                 eof_ = true;
-                co_return std::string_view{};
+                co_return 0;
             }
             if (got.status == IoStatus::kError) {
                 lost();
-                co_return std::string_view{};
+                co_return 0;
             }
             maybe_readable_ = false;
         }

@@ -1,5 +1,6 @@
 // What goes out on a client connection: heads, bodies, chunks; at once where the socket takes it.
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <ctime>
@@ -119,7 +120,7 @@ void Connection::append_head(std::string& out, Response const& response, std::op
 void Connection::send(std::string_view head, std::string_view body) {
     if (lost_) return;
     if (out_.size() == out_sent_) {
-        auto const wrote = stream_->try_write(head, body);
+        auto const wrote = stream_->try_write(std::array{head, body});
         if (wrote.status == IoStatus::kError) return lost();
         auto const from_head = std::min(wrote.bytes, head.size());
         head.remove_prefix(from_head);

@@ -2,6 +2,8 @@
 
 #include <boost/asio/redirect_error.hpp>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include <sys/socket.h>
@@ -28,14 +30,16 @@ public:
         }
     }
 
-    IoCount try_write(std::string_view bytes) noexcept override { return try_write(bytes, {}); }
+    IoCount try_write(std::string_view bytes) noexcept override { return try_write(std::span(&bytes, 1)); }
 
-    IoCount try_write(std::string_view first, std::string_view second) noexcept override {
-        std::array<iovec, 2> pieces{
-            {{const_cast<char*>(first.data()), first.size()}, {const_cast<char*>(second.data()), second.size()}}};
+    IoCount try_write(std::span<std::string_view const> pieces) noexcept override {
+        std::array<iovec, kPiecesMax> vectors;
+        std::size_t count = 0;
+        for (auto const& piece : pieces.first(std::min(pieces.size(), kPiecesMax)))
+            if (!piece.empty()) vectors[count++] = {const_cast<char*>(piece.data()), piece.size()};
         msghdr message{};
-        message.msg_iov = pieces.data();
-        message.msg_iovlen = second.empty() ? 1 : 2;
+        message.msg_iov = vectors.data();
+        message.msg_iovlen = count;
         for (;;) {
             auto const n = ::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
             if (n >= 0) return {IoStatus::kOk, static_cast<std::size_t>(n)};
@@ -56,12 +60,16 @@ private:
 
 } // namespace
 
-IoCount Stream::try_write(std::string_view first, std::string_view second) noexcept {
-    auto written = try_write(first);
-    if (written.status != IoStatus::kOk || written.bytes < first.size() || second.empty()) return written;
-    auto const more = try_write(second);
-    if (more.status == IoStatus::kError) return more;
-    return {IoStatus::kOk, written.bytes + more.bytes};
+IoCount Stream::try_write(std::span<std::string_view const> pieces) noexcept {
+    IoCount all;
+    for (auto const& piece : pieces) {
+        if (piece.empty()) continue;
+        auto const wrote = try_write(piece);
+        if (wrote.status != IoStatus::kOk) return all.bytes == 0 || wrote.status == IoStatus::kError ? wrote : all;
+        all.bytes += wrote.bytes;
+        if (wrote.bytes < piece.size()) break;
+    }
+    return all;
 }
 
 void Stream::shutdown_send() noexcept {
@@ -100,15 +108,19 @@ std::unique_ptr<Stream> make_plain_stream(TcpSocket socket) {
     return std::make_unique<PlainStream>(std::move(socket));
 }
 
-core::Awaitable<bool> write_all(Stream& stream, std::string_view first, std::string_view second) {
-    while (!first.empty() || !second.empty()) {
-        auto const wrote = stream.try_write(first, second);
+core::Awaitable<bool> write_all(Stream& stream, std::span<std::string_view const> pieces) {
+    std::array<std::string_view, Stream::kPiecesMax> left;
+    std::copy_n(pieces.begin(), std::min(pieces.size(), left.size()), left.begin());
+    auto const is_done = [&left] { return std::ranges::all_of(left, &std::string_view::empty); };
+    while (!is_done()) {
+        auto wrote = stream.try_write(left);
         if (wrote.status == IoStatus::kError || wrote.status == IoStatus::kEof) co_return false;
-        auto const from_first = std::min(wrote.bytes, first.size());
-        first.remove_prefix(from_first);
-        second.remove_prefix(wrote.bytes - from_first);
-        if (first.empty()) std::swap(first, second);
-        if (first.empty() || wrote.status == IoStatus::kOk) continue;
+        for (auto& piece : left) {
+            auto const part = std::min(wrote.bytes, piece.size());
+            piece.remove_prefix(part);
+            wrote.bytes -= part;
+        }
+        if (wrote.status == IoStatus::kOk) continue;
         boost::system::error_code error;
         if (wrote.status == IoStatus::kWouldBlockRead) {
             error = co_await stream.wait_readable();

@@ -27,6 +27,8 @@ struct IoCount {
 
 class Stream {
 public:
+    static constexpr std::size_t kPiecesMax = 4;
+
     explicit Stream(TcpSocket socket) : socket_(std::move(socket)) {}
     virtual ~Stream() = default;
     Stream(Stream const&) = delete;
@@ -38,8 +40,8 @@ public:
     /// Writes what is taken at once, which may be a part.
     virtual IoCount try_write(std::string_view bytes) noexcept = 0;
 
-    /// Two pieces in one go where the transport can.
-    virtual IoCount try_write(std::string_view first, std::string_view second) noexcept;
+    /// One piece behind the other, at most kPiecesMax of them, in one go where the transport can.
+    virtual IoCount try_write(std::span<std::string_view const> pieces) noexcept;
 
     /// Does what must be done after connect/accept before bytes flow (TLS handshake). Errors: text for the log.
     virtual core::Awaitable<core::Result<>> handshake() = 0;
@@ -73,8 +75,8 @@ protected:
 
 std::unique_ptr<Stream> make_plain_stream(TcpSocket socket);
 
-/// Writes all of both pieces. Errors: kUpstreamUnavailable-like text is the caller's business; false = connection lost.
-core::Awaitable<bool> write_all(Stream& stream, std::string_view first, std::string_view second = {});
+/// Writes all pieces, at most Stream::kPiecesMax. False = the connection is lost.
+core::Awaitable<bool> write_all(Stream& stream, std::span<std::string_view const> pieces);
 
 /// Waits for and reads the next bytes. kOk with bytes > 0, kEof or kError.
 core::Awaitable<IoCount> read_some(Stream& stream, std::span<char> into);

@@ -8,6 +8,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "core/json.hpp"
@@ -136,12 +139,21 @@ void append_known_members(std::string& out, chat::Message const& message, bool a
     object.close();
 }
 
-void append_message(std::string& out, chat::Message const& message, FamilyRules const& rules, JsonSlicer& slicer) {
-    bool const as_system = message.role == chat::Role::kDeveloper && !rules.developer_role;
+bool becomes_system(chat::Message const& message, FamilyRules const& rules) noexcept {
+    return message.role == chat::Role::kDeveloper && !rules.developer_role;
+}
+
+bool loses_members(chat::Message const& message, FamilyRules const& rules) noexcept {
+    if (message.plain) return false;
     // Of another provider's API (responses_items.cpp), in a run that has turned to this one.
-    bool const foreign = message.role == chat::Role::kAssistant && !message.plain &&
-                         message.json.find(R"("reasoning_items")") != std::string_view::npos;
-    if ((rules.known_fields_only || foreign) && !message.plain) {
+    bool const foreign =
+        message.role == chat::Role::kAssistant && message.json.find(R"("reasoning_items")") != std::string_view::npos;
+    return rules.known_fields_only || foreign;
+}
+
+void append_message(std::string& out, chat::Message const& message, FamilyRules const& rules, JsonSlicer& slicer) {
+    bool const as_system = becomes_system(message, rules);
+    if (loses_members(message, rules)) {
         append_known_members(out, message, as_system, slicer);
     } else if (as_system && !message.role_json.empty()) {
         std::size_t const at = static_cast<std::size_t>(message.role_json.data() - message.json.data());
@@ -203,10 +215,38 @@ void append_tools(std::string& out, PreparedChat const& prepared, std::string_vi
     out += choice;
 }
 
-std::size_t size_estimate(PreparedChat const& prepared, chat::Turn const& turn) {
+constexpr std::size_t kSliceBytesMin = 16 * 1024; // copying less costs less than another piece to send
+
+/// Messages that stand one behind the other in one text and are sent as they are.
+struct Run {
+    std::size_t first = 0;
+    std::size_t end = 0; // behind the last
+    std::string_view text = {};
+};
+
+/// The longest one, if it is long enough not to be copied.
+Run run_to_slice(std::span<chat::Message const> messages, FamilyRules const& rules) {
+    Run longest;
+    Run run;
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+        auto const& message = messages[i];
+        if (becomes_system(message, rules) || loses_members(message, rules)) {
+            run = {};
+            continue;
+        }
+        auto const* const end = message.json.data() + message.json.size();
+        if (run.text.empty() || message.follows != run.text.data() + run.text.size()) run = {i, i, message.json};
+        run.end = i + 1;
+        run.text = {run.text.data(), static_cast<std::size_t>(end - run.text.data())};
+        if (run.text.size() > longest.text.size()) longest = run;
+    }
+    return longest.text.size() < kSliceBytesMin ? Run{} : longest;
+}
+
+std::size_t size_estimate(PreparedChat const& prepared, chat::Turn const& turn, Run const& slice) {
     std::size_t size = prepared.head.size() + prepared.tools.size() + turn.tools.size() + turn.tool_choice.size() + 256;
-    for (auto const& message : turn.messages)
-        size += message.json.size() + 8;
+    for (std::size_t i = 0; i < turn.messages.size(); ++i)
+        if (i < slice.first || i >= slice.end) size += turn.messages[i].json.size() + 8;
     for (auto const& setting : prepared.settings)
         size += setting.member.size();
     for (auto const& setting : turn.settings)
@@ -247,18 +287,29 @@ std::unique_ptr<PreparedModel const> prepare_chat(ModelSpec const& spec, FamilyR
     return prepared;
 }
 
-std::string encode_chat(PreparedModel const& model, chat::Turn const& turn, FamilyRules const& rules) {
+EncodedRequest encode_chat(std::string path, PreparedModel const& model, chat::Turn const& turn,
+                           FamilyRules const& rules) {
     auto const& prepared = static_cast<PreparedChat const&>(model);
-    std::string out;
-    out.reserve(size_estimate(prepared, turn));
-    out += prepared.head;
+    auto const slice = run_to_slice(turn.messages, rules);
+    EncodedRequest request{std::move(path), {}, slice.text, {}};
+    auto const size = size_estimate(prepared, turn, slice);
+    request.body.reserve(size);
+    request.body += prepared.head;
     bool first = !prepared.has_system;
     JsonSlicer slicer;
-    for (auto const& message : turn.messages) {
-        if (!first) out += ',';
-        first = false;
-        append_message(out, message, rules, slicer);
+    auto const append_messages = [&](std::string& out, std::size_t from, std::size_t end) {
+        for (auto const& message : turn.messages.subspan(from, end - from)) {
+            if (!std::exchange(first, false)) out += ',';
+            append_message(out, message, rules, slicer);
+        }
+    };
+    append_messages(request.body, 0, slice.first);
+    if (!slice.text.empty()) {
+        if (!std::exchange(first, false)) request.body += ',';
+        request.tail.reserve(size - request.body.size());
     }
+    auto& out = slice.text.empty() ? request.body : request.tail;
+    append_messages(out, slice.end, turn.messages.size());
     out += ']';
 
     std::string_view const client_tools = array_elements(turn.tools);
@@ -271,7 +322,7 @@ std::string encode_chat(PreparedModel const& model, chat::Turn const& turn, Fami
         out += rules.stream_options;
     }
     out += '}';
-    return out;
+    return request;
 }
 
 std::string_view prepared_model_name(PreparedModel const& model) {

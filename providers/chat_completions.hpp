@@ -31,8 +31,9 @@ struct FamilyRules {
 /// Serialises what is fixed: the start of the body up to the first history message, settings, tools.
 std::unique_ptr<PreparedModel const> prepare_chat(ModelSpec const& spec, FamilyRules const& rules);
 
-/// The JSON body of a chat completions request. `model` must come from prepare_chat.
-std::string encode_chat(PreparedModel const& model, chat::Turn const& turn, FamilyRules const& rules);
+/// A chat completions request. `model` must come from prepare_chat.
+EncodedRequest encode_chat(std::string path, PreparedModel const& model, chat::Turn const& turn,
+                           FamilyRules const& rules);
 
 /// The name under which `model` was prepared (Azure: the deployment).
 std::string_view prepared_model_name(PreparedModel const& model);

@@ -18,8 +18,12 @@ namespace parley::providers {
 /// A request as the dialect wants it sent. `path` is appended to the provider's base_url path and may hold a query.
 /// Credentials and configured headers are added by HttpProvider, not here.
 struct EncodedRequest {
-    std::string path; // e.g. /chat/completions
-    std::string body; // JSON
+    std::string path;            // e.g. /chat/completions
+    std::string body;            // JSON
+    std::string_view slice = {}; // follows `body`: messages of the turn as they came, which need not be copied
+    std::string tail = {};       // follows `slice`
+
+    std::string text() const { return body + std::string(slice) + tail; }
 };
 
 /// The parts of an HTTP answer that matter for an error.

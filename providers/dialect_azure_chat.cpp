@@ -30,7 +30,7 @@ public:
     }
 
     core::Result<EncodedRequest> encode(PreparedModel const& model, chat::Turn const& turn) const override {
-        return EncodedRequest{path(prepared_model_name(model), "/chat/completions"), encode_chat(model, turn, rules_)};
+        return encode_chat(path(prepared_model_name(model), "/chat/completions"), model, turn, rules_);
     }
 
     std::unique_ptr<Decoder> decoder(bool /*streaming*/) const override { return make_chat_decoder(); }

@@ -24,7 +24,7 @@ public:
     }
 
     core::Result<EncodedRequest> encode(PreparedModel const& model, chat::Turn const& turn) const override {
-        return EncodedRequest{"/chat/completions", encode_chat(model, turn, rules_)};
+        return encode_chat("/chat/completions", model, turn, rules_);
     }
 
     std::unique_ptr<Decoder> decoder(bool /*streaming*/) const override { return make_chat_decoder(); }

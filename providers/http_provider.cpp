@@ -208,6 +208,8 @@ private:
         request.target = upstream->url.path + encoded.path;
         request.headers = headers_[endpoint];
         request.body = std::move(encoded.body);
+        request.slice = encoded.slice;
+        request.tail = std::move(encoded.tail);
         if (options_.entra) {
             auto const token = co_await entra_token(session, context, options_.name, *options_.entra);
             if (!token) co_return token.error();

@@ -30,6 +30,9 @@ constexpr std::array<std::pair<std::string_view, chat::Role>, 6> kRoles = {{
     {"function", chat::Role::kFunction},
 }};
 
+constexpr std::size_t kMessageBytesUsual = 128; // a guess, to make room once
+constexpr std::size_t kMessagesExpectedMax = 1024;
+
 // A closed list: an unknown kind of part could carry a URL that nobody has looked at.
 constexpr std::string_view kPartTypes[] = {"text", "image_url", "input_audio", "file", "refusal", "video_url"};
 constexpr std::string_view kImageDetails[] = {"auto", "low", "high"};
@@ -377,14 +380,17 @@ Result<> read_messages(core::CheckedObject& request, core::JsonMember const& mes
     auto const array = walk.array();
     if (!array) return array.error();
     CallLedger ledger(out.stray_result);
+    char const* end_of_last = nullptr;
+    out.messages.reserve(std::min(messages.json.size() / kMessageBytesUsual + 1, kMessagesExpectedMax));
     auto const visited = Walk::elements(*array, [&](std::size_t index, od::value& value) -> Result<> {
         if (index == limits.messages_max) {
             return invalid_value(root, fmt::format("expected at most {} messages", limits.messages_max));
         }
         Path const path{&root, {}, index};
         MessageReader reader(walk, path);
-        auto const message = reader.read(value);
+        auto message = reader.read(value);
         if (!message) return message.error();
+        message->follows = std::exchange(end_of_last, message->json.data() + message->json.size());
         out.messages.push_back(*message);
         return ledger.record(path, reader, message->role);
     });

@@ -2,11 +2,14 @@
 // Everything else is in tests/golden/.
 #include "providers/chat_completions.hpp"
 
+#include <boost/json/parse.hpp>
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -51,6 +54,73 @@ TEST(ChatEncoder, PassesTheClientsBytesThrough) {
     ASSERT_TRUE(sent);
     EXPECT_EQ(sent->body, R"({"model":"m","messages":[)" + first + R"(,{"content":"D","role": "system" ,"n":1e2}],)" +
                               R"("seed":12345678901234567890,"temperature":1.0,"stream":false})");
+}
+
+// A history in one text, as a client sends it; `spoilt` is not sent as it came.
+struct LongHistory {
+    explicit LongHistory(std::size_t count, std::size_t spoilt) {
+        std::vector<std::pair<std::size_t, std::size_t>> places;
+        text = "[";
+        for (std::size_t i = 0; i < count; ++i) {
+            if (i > 0) text += i % 2 == 0 ? " ,\n" : ",";
+            auto const begin = text.size();
+            text += std::string(R"({"role":")") + (i == spoilt ? "developer" : "user") + R"(","content":")" +
+                    std::string(1000, static_cast<char>('a' + i % 26)) + "\"}";
+            places.emplace_back(begin, text.size());
+        }
+        text += "]";
+        for (std::size_t i = 0; i < count; ++i) {
+            auto const [begin, end] = places[i];
+            auto const json = std::string_view(text).substr(begin, end - begin);
+            auto const role = json.substr(8, json.find('"', 9) - 7);
+            messages.push_back({i == spoilt ? chat::Role::kDeveloper : chat::Role::kUser, json,
+                                json.substr(json.find("\"content\":") + 10, 1002), role, true,
+                                i == 0 ? nullptr : text.data() + places[i - 1].second});
+        }
+    }
+    LongHistory(LongHistory const&) = delete;
+    LongHistory& operator=(LongHistory const&) = delete;
+
+    std::string expected() const { // copied message by message
+        std::string all = R"({"model":"m","messages":[{"role":"system","content":"S"})";
+        for (auto const& message : messages) {
+            auto json = std::string(message.json);
+            auto const at = json.find("developer");
+            if (at != json.npos) json.replace(at, 9, "system");
+            all += "," + json;
+        }
+        return all + R"(],"stream":false})";
+    }
+
+    std::string text;
+    std::vector<chat::Message> messages;
+};
+
+TEST(ChatEncoder, ALongHistoryIsNotCopied) {
+    auto const dialect = make_openai_dialect(false);
+    auto const model = dialect->prepare({"m", "S", {}, ""});
+    for (std::size_t const spoilt : {0U, 10U, 39U, 99U}) {
+        LongHistory const history(40, spoilt);
+        auto const sent = dialect->encode(*model, {history.messages, {}});
+        ASSERT_TRUE(sent);
+        EXPECT_EQ(boost::json::parse(sent->text()), boost::json::parse(history.expected())) << spoilt;
+        auto const run = spoilt == 10 ? 29U : spoilt == 99 ? 40U : 39U;
+        EXPECT_GT(sent->slice.size(), run * 1000) << spoilt;
+        EXPECT_LT(sent->slice.size(), (run + 2) * 1000) << spoilt;
+        EXPECT_GE(sent->slice.data(), history.text.data());
+    }
+}
+
+TEST(ChatEncoder, OnlyWhatStandsTogetherIsSentTogether) {
+    auto const dialect = make_openai_dialect(false);
+    auto const model = dialect->prepare({"m", "S", {}, ""});
+    LongHistory history(40, 99);
+    history.messages.erase(history.messages.begin() + 20); // somebody has left it out
+    auto const sent = dialect->encode(*model, {history.messages, {}});
+    ASSERT_TRUE(sent);
+    EXPECT_EQ(boost::json::parse(sent->text()), boost::json::parse(history.expected()));
+    LongHistory const brief(10, 99);
+    EXPECT_EQ(dialect->encode(*model, {brief.messages, {}})->slice, "") << "copying is cheaper";
 }
 
 TEST(ChatEncoder, JoinsToolListsWithAnySpacing) {

@@ -236,9 +236,9 @@ TEST_P(GoldenRequest, IsEncoded) {
 
     json::object actual;
     if (encoded) {
-        auto const valid = core::check_json(encoded->body, 64);
-        ASSERT_TRUE(valid) << valid.error().message << "\n" << encoded->body;
-        actual = {{"path", encoded->path}, {"body", json::parse(encoded->body)}};
+        auto const valid = core::check_json(encoded->text(), 64);
+        ASSERT_TRUE(valid) << valid.error().message << "\n" << encoded->text();
+        actual = {{"path", encoded->path}, {"body", json::parse(encoded->text())}};
     } else {
         actual = error_to_json(encoded.error());
     }

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -66,6 +67,12 @@ TEST(ChatRequest, SlicesTheBodyAndKeepsIt) {
     EXPECT_EQ(turn.tools, R"([{"type":"function","function":{"name":"f","parameters":{}}}])");
     EXPECT_EQ(turn.tool_choice, R"("auto")");
     ASSERT_EQ(turn.messages.size(), 4U);
+    EXPECT_EQ(turn.messages[0].follows, nullptr);
+    for (std::size_t i = 1; i < 4; ++i) {
+        auto const before = turn.messages[i - 1].json;
+        ASSERT_EQ(turn.messages[i].follows, before.data() + before.size());
+        EXPECT_EQ(std::string_view(turn.messages[i].follows, turn.messages[i].json.data()), i == 1 ? " , " : ",");
+    }
     EXPECT_EQ(turn.messages[0].role, chat::Role::kSystem);
     EXPECT_EQ(turn.messages[0].json, R"({"role":"system","content":"be \n kind"})");
     EXPECT_EQ(turn.messages[0].content, R"("be \n kind")");
