@@ -10,6 +10,7 @@
 
 #include "core/append.hpp"
 #include "core/json.hpp"
+#include "core/personal_data.hpp"
 
 namespace parley::core {
 namespace {
@@ -80,6 +81,11 @@ void Log::Line::key(std::string_view name) {
 
 Log::Line& Log::Line::add(std::string_view name, std::string_view value) {
     if (!enabled_) return *this;
+    std::string masked;
+    if (!log_.options_.personal_data && may_hold_personal_data(value)) {
+        masked = mask_personal_data(value);
+        value = masked;
+    }
     key(name);
     if (log_.options_.format == LogFormat::kJson || needs_quotes(value)) {
         append_json_string(log_.buffer_, value);

@@ -18,6 +18,7 @@ struct LogOptions {
     int fd = 2;
     bool colour = false;   // text only
     bool buffered = false; // true: the owner calls flush() itself; false: every line is written at once
+    bool personal_data = false; // false: masked in every value (core/personal_data.hpp); true: as it comes
 };
 
 class Log {

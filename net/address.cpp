@@ -1,7 +1,9 @@
 #include "net/address.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <string>
 
 #include <arpa/inet.h>
@@ -61,6 +63,24 @@ AddressKind address_kind(std::string_view host) noexcept {
     in_addr v4{};
     if (::inet_aton(text.data(), &v4) != 0) return kind_of(ntohl(v4.s_addr));
     return AddressKind::kNone;
+}
+
+std::string network_of(std::string_view address) {
+    auto const is_v6 = std::count(address.begin(), address.end(), ':') > 1;
+    std::string host(is_v6 ? address : address.substr(0, address.find(':')));
+    if (address.starts_with('[')) host = std::string(address.substr(1, address.find(']') - 1));
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    in_addr v4{};
+    in6_addr v6{};
+    if (address_kind(host) != AddressKind::kPublic) return std::string(address);
+    if (::inet_pton(AF_INET, host.c_str(), &v4) == 1) {
+        v4.s_addr &= htonl(0xffffff00);
+        return std::string(::inet_ntop(AF_INET, &v4, text.data(), text.size())) + "/24";
+    }
+    if (::inet_pton(AF_INET6, host.c_str(), &v6) != 1) return std::string(address);
+    if (IN6_IS_ADDR_V4MAPPED(&v6)) return network_of(host.substr(host.rfind(':') + 1));
+    std::fill(std::begin(v6.s6_addr) + 6, std::end(v6.s6_addr), std::uint8_t{0});
+    return std::string(::inet_ntop(AF_INET6, &v6, text.data(), text.size())) + "/48";
 }
 
 } // namespace parley::net

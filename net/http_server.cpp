@@ -7,6 +7,7 @@
 
 #include <sys/socket.h>
 
+#include "net/address.hpp"
 #include "net/http_connection.hpp"
 #include "net/tls.hpp"
 
@@ -91,7 +92,9 @@ public:
         auto const tls = context != nullptr;
         auto stream =
             tls ? make_tls_server_stream(std::move(socket), std::move(context)) : make_plain_stream(std::move(socket));
-        auto name = peer.address().to_string() + ":" + std::to_string(peer.port());
+        auto name = peer.address().to_string();
+        name = (peer.address().is_v6() ? "[" + name + "]:" : name + ":") + std::to_string(peer.port());
+        if (!loop_.log().options().personal_data) name = network_of(name);
         auto const connection =
             std::make_shared<Connection>(loop_, handler_, limits_, std::move(stream), std::move(name), tls);
         connections_.push_back(*connection);

@@ -59,7 +59,7 @@ struct Request {
     std::string body; // decoded; its capacity leaves 64 bytes of padding behind size()
     Ticket ticket;
     std::string head_bytes;
-    std::string peer; // address:port, for the log
+    std::string peer; // address:port, or the network of a public address (LogOptions::personal_data); for the log
     core::SteadyTime started;
 };
 

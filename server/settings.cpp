@@ -92,6 +92,10 @@ void read_log(Flags const& flags, Reader& reader, Settings& settings, std::vecto
     settings.log.level = log_level(reader.text("LOG_LEVEL").value_or("info"), faults);
     if (flags.debug) settings.log.level = core::LogLevel::kDebug;
     settings.log_texts = reader.flag("PARLEY_LOG_TEXTS");
+    auto const personal = reader.text("PARLEY_LOG_PERSONAL_DATA").value_or("mask");
+    if (personal != "mask" && personal != "keep")
+        faults.push_back("PARLEY_LOG_PERSONAL_DATA=" + personal + ": must be mask or keep");
+    settings.log.personal_data = personal == "keep";
     auto const terminal = ::isatty(2) == 1;
     auto const format = flags.log ? *flags.log : reader.text("PARLEY_LOG").value_or(terminal ? "text" : "json");
     if (format != "text" && format != "json") faults.push_back("the log format '" + format + "': must be text or json");

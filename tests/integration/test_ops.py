@@ -242,6 +242,25 @@ def test_texts_and_secrets_are_never_logged(gateway: Gateway, upstream: up.FakeU
         assert canary not in text, canary
 
 
+PERSONAL = {"mail": "ada@example.com", "card": "4111 1111 1111 1111", "phone": "+49 30 901820", "iban": "DE89370400440532013000"}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_personal_data_is_masked(start_gateway, upstream: up.FakeUpstream, kept: bool) -> None:
+    """What a front end calls its user, a path with that, and what a provider quotes when it fails."""
+    env = {"LOG_LEVEL": "debug", "PARLEY_LOG_TEXTS": "true", **({"PARLEY_LOG_PERSONAL_DATA": "keep"} if kept else {})}
+    gateway = start_gateway(config(agent("relay", "p"), p=WIRE.provider(upstream.url)), env=env)
+    upstream.on(up.json_reply({"error": {"message": "no: " + ", ".join(PERSONAL.values())}}, 400))
+    mail = PERSONAL["mail"]
+    chat(gateway, "relay", headers={"x-request-id": "personal-1", "X-User-Id": mail, "X-Session-Id": mail})
+    call(gateway, "GET", f"/conversations/{mail.replace('@', '%40')}", headers={"x-request-id": "personal-2"})
+    first, second = request_log(gateway, "personal-1"), request_log(gateway, "personal-2")
+    found = {name for name, text in PERSONAL.items() if text in gateway.output}
+    assert found == (set(PERSONAL) if kept else set()), found
+    if not kept:
+        assert re.fullmatch(r"\[email [0-9a-f]{6}\]", first["user"]) and first["user"] in second["path"]
+
+
 def test_log_injection(gateway: Gateway) -> None:
     """What a client names itself cannot forge a line or a field."""
     chat(gateway, 'x"}\n{"event":"forged"}', headers={"User-Agent": 'a","event":"forged'})

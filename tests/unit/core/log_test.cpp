@@ -27,6 +27,17 @@ protected:
     std::array<int, 2> fds_{};
 };
 
+TEST_F(LogTest, MasksPersonalData) {
+    Log log({LogLevel::kInfo, LogFormat::kText, fds_[1], false, false});
+    log.info("x").add("reason", "no a@b.de here").add("card", "4111111111111111").add("request_id", "req-12345678");
+    auto const line = written();
+    EXPECT_THAT(line,
+                ::testing::ContainsRegex("reason=\"no .email [0-9a-f]{6}. here\" card=.card. request_id=req-12345678"));
+    Log keeps({LogLevel::kInfo, LogFormat::kText, fds_[1], false, false, true});
+    keeps.info("x").add("reason", "a@b.de");
+    EXPECT_TRUE(written().ends_with("reason=a@b.de\n"));
+}
+
 TEST_F(LogTest, WritesOneJsonObjectALine) {
     Log log({LogLevel::kInfo, LogFormat::kJson, fds_[1], false, false});
     log.info("request").add("agent", "a\"b\n").add("status", 200).add_ms("duration_ms", 1.25);

@@ -43,5 +43,15 @@ TEST(Address, KnowsWhatIsInside) {
     }
 }
 
+TEST(Address, NetworkOfWhoMayBeAHousehold) {
+    EXPECT_EQ(network_of("8.8.8.8"), "8.8.8.0/24");
+    EXPECT_EQ(network_of("8.8.8.8:4711"), "8.8.8.0/24");
+    EXPECT_EQ(network_of("2606:4700:1:2::1111"), "2606:4700:1::/48");
+    EXPECT_EQ(network_of("[2606:4700::1111]:4711"), "2606:4700::/48");
+    EXPECT_EQ(network_of("[::ffff:8.8.8.8]:4711"), "8.8.8.0/24");
+    for (auto const* const inside : {"127.0.0.1:80", "10.1.2.3:80", "[::1]:80", "[fe80::1%eth0]:80", "a name", ""})
+        EXPECT_EQ(network_of(inside), inside);
+}
+
 } // namespace
 } // namespace parley::net
