@@ -64,12 +64,13 @@ HttpEndpoint::HttpEndpoint(TransportParts const& parts, std::shared_ptr<ServerSp
       authorizer_(make_authorizer(spec_, parts.loop, parts.http, parts.approver, upstream_->tls)) {}
 
 core::Task<HttpEndpoint::Answer> HttpEndpoint::request(core::Context const& context, std::string_view method,
-                                                       std::string target, std::string headers, std::string body) {
+                                                       std::string target, std::string headers, std::string body,
+                                                       bool may_repeat) {
     for (auto challenges = 0;; ++challenges) {
         auto const authorisation = co_await authorizer_->headers(context, method, url_ + target);
         if (!authorisation) co_return authorisation.error();
         if (secrets_) secrets_->add_passing(credential_in(*authorisation));
-        net::ClientRequest request{method, target, headers + *authorisation, body};
+        net::ClientRequest request{method, target, headers + *authorisation, body, may_repeat};
         auto answer = co_await http_.send(context, upstream_, std::move(request));
         if (!answer) co_return answer.error();
         auto const status = (*answer)->status();

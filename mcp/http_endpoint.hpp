@@ -26,9 +26,10 @@ public:
     using Answer = std::unique_ptr<net::ClientExchange>;
 
     /// Sends one request, with what the authorizer has, again after a challenge that it could meet.
-    /// `context` outlives the answer. An answer of any status but 401 and a 403 that could be met.
+    /// `context` outlives the answer. `may_repeat`: see net::ClientRequest. An answer of any status but 401 and a 403
+    /// that could be met.
     core::Task<Answer> request(core::Context const& context, std::string_view method, std::string target,
-                               std::string headers, std::string body);
+                               std::string headers, std::string body, bool may_repeat = true);
 
     std::string const& target() const noexcept { return target_; } // path and query of the configured URL
     net::Upstream const& upstream() const noexcept { return *upstream_; }

@@ -134,7 +134,8 @@ core::Task<Reply> Session::request_once(core::Context const& context, Caller con
     deadline.at(std::min(now + pending.idle, pending.hard_end));
     pending.deadline = &deadline;
     pending_[id] = &pending;
-    channel_->send({make_request(id, request.method, params), id, headers_of(caller, request)});
+    auto const is_call = request.method == "tools/call";
+    channel_->send({make_request(id, request.method, params), id, headers_of(caller, request), {}, is_call});
     {
         core::OnCancel const on_cancel(context.cancellation, wake);
         co_await pending.signal.wait();

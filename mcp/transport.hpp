@@ -26,6 +26,7 @@ struct Outgoing {
     std::optional<std::int64_t> id = {};              // of a request
     std::string headers = {};                         // HTTP: lines of this message, each ending in CRLF
     std::function<void(core::Result<>)> on_sent = {}; // once the server has taken it, or cannot
+    bool is_call = false;                             // of a tool, so that it is sent once: it may have an effect
 };
 
 /// What a transport tells its session. Calls come from the loop, never from inside a call to the transport.

@@ -83,8 +83,8 @@ private:
     core::Task<> deliver(core::Context const& context, core::Cancellation& cancellation, Outgoing const& message) {
         auto headers = headers_for("application/json, text/event-stream", message.headers);
         headers += "content-type: application/json\r\n";
-        auto answer =
-            co_await endpoint_->request(context, "POST", endpoint_->target(), std::move(headers), message.json);
+        auto answer = co_await endpoint_->request(context, "POST", endpoint_->target(), std::move(headers),
+                                                  message.json, !message.is_call);
         if (!answer) co_return answer.error();
         if ((*answer)->status() >= 300) {
             auto error = co_await HttpEndpoint::read_error(**answer, endpoint_->upstream());

@@ -110,7 +110,8 @@ private:
     core::Task<> post(core::Context const& context, Outgoing const& message) {
         auto headers = message.headers.empty() ? base_headers_ : message.headers;
         headers += "content-type: application/json\r\naccept: application/json, text/event-stream\r\n";
-        auto answer = co_await endpoint_->request(context, "POST", post_target_, std::move(headers), message.json);
+        auto answer = co_await endpoint_->request(context, "POST", post_target_, std::move(headers), message.json,
+                                                  !message.is_call);
         if (!answer) co_return answer.error();
         if ((*answer)->status() >= 300) {
             auto error = co_await HttpEndpoint::read_error(**answer, endpoint_->upstream());

@@ -54,8 +54,9 @@ public:
             if (answered) {
                 co_return std::unique_ptr<ClientExchange>(std::move(exchange));
             }
-            // A kept connection that the server was just closing: it has not seen this request.
-            auto const stale = reused && untouched && answered.error().code == Errc::kUpstreamUnavailable;
+            // A kept connection that the server was just closing, most likely: then it has not seen this request.
+            auto const stale =
+                request.may_repeat && reused && untouched && answered.error().code == Errc::kUpstreamUnavailable;
             if (!stale) co_return answered.error();
         }
     }

@@ -50,6 +50,8 @@ struct ClientRequest {
     std::string target;  // path and query
     std::string headers; // complete lines, each ending in CRLF, without Host, Content-Length and Connection
     std::string body;
+    /// False for what must not happen twice: whether a server that closes without a word has acted is not known.
+    bool may_repeat = true;
     std::string_view slice = {}; // follows `body`: a long text that need not be copied; stays until send() has ended
     std::string tail = {};       // follows `slice`
 };
@@ -81,9 +83,9 @@ public:
     HttpClient& operator=(HttpClient const&) = delete;
 
     /// Sends the request and waits for the head of the answer. A pooled connection that turns out to be dead before a
-    /// byte of the answer came is replaced once. `upstream` is kept alive by the exchange and the pool.
-    /// Errors: kUpstreamUnavailable, kUpstreamTimeout, kUpstreamTls, kUpstreamInvalid, kOverloaded, kCancelled,
-    /// kDeadlineExceeded.
+    /// byte of the answer came is replaced once, if the request may be repeated. `upstream` is kept alive by the
+    /// exchange and the pool. Errors: kUpstreamUnavailable, kUpstreamTimeout, kUpstreamTls, kUpstreamInvalid,
+    /// kOverloaded, kCancelled, kDeadlineExceeded.
     core::Task<std::unique_ptr<ClientExchange>> send(core::Context const& context,
                                                      std::shared_ptr<Upstream const> upstream, ClientRequest request);
 

@@ -13,6 +13,7 @@ import pytest
 from harness import upstream as up
 from harness.api import Stream, call, chat, chat_body, connect, request_bytes, stream
 from harness.configs import agent, config
+from harness.fault_proxy import FaultProxy
 from harness.gateway import SLACK, SLOW, Gateway
 from harness.mcp import (
     ask,
@@ -165,6 +166,28 @@ def test_modern_era_cancels_by_leaving(start_gateway, web: HttpServer, tmp_path:
     result(gateway, "web__hang")
     wait_record(tmp_path / "web", "client left")
     wait_record(tmp_path / "web", "cancelled")
+
+
+# ---- the connection breaks
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+@pytest.mark.parametrize("fault", ["reset", "truncate"])
+def test_a_call_whose_connection_breaks_is_not_sent_again(
+    start_gateway, web: HttpServer, tmp_path: Path, era: str, fault: str
+) -> None:
+    """The server has it, and has done it. A kept connection may also break because the server was about to close it
+    anyway, but nobody can tell that from here. What has no effect is asked again."""
+    write_script(tmp_path / "web", {"era": era})
+    proxy = FaultProxy(web.port)
+    gateway = start_gateway(with_tools(), mcp={"web": {"type": "http", "url": f"{proxy.url}/mcp"}})
+    assert result(gateway, "web__add", {"a": 1, "b": 2}) == "3", "from here on a connection is kept"
+    with proxy.failing(fault):
+        assert "could not do this" in result(gateway, "web__add", {"a": 20, "b": 2})
+    sent = [call["params"]["arguments"]["a"] for call in records(tmp_path / "web", "message", method="tools/call")]
+    assert sent == [1, 20]
+    assert result(gateway, "web__add", {"a": 3, "b": 2}) == "5"
+    proxy.close()
 
 
 # ---- the client leaves
