@@ -57,7 +57,7 @@ interop: build ## Real SDKs, frameworks, the MCP conformance suite, Open WebUI i
 	@$(INSTALL) interop
 	@tests/interop/run
 
-chaos: build ## The history checker of conversations under 1,000 faults (ARGS="--faults 100 --seed 7")
+chaos: build ## The history checker: 1,000 seeds in which gateway, store, models and tools fail (ARGS="--seeds 100 --seed 7")
 	@$(INSTALL) test
 	@tests/chaos/run $(ARGS)
 

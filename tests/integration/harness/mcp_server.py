@@ -266,7 +266,55 @@ def _ask_model(call: Call) -> dict:
     return _text(json.dumps([call.params.get("requestState"), answers["said"]]))
 
 
+# ---- tools whose effect is counted (harness/history_tools.py), offered by a script that names them in `extra`
+
+
+def _ledger(call: Call, event: str) -> None:
+    """One line, which the end of this process leaves behind. `run`: of which request it is, if the server is told."""
+    line = {"token": call.arguments.get("token"), "event": event, "tool": call.name, "server": call.server.folder.name,
+            "run": call.headers.get("x-run")}  # fmt: skip
+    file = os.open(call.server.folder.parent / "ledger.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(file, json.dumps(line).encode() + b"\n")
+    os.close(file)
+
+
+def _silence(call: Call) -> None:
+    call.cancelled.wait(3)
+
+
+def _note(call: Call) -> dict | None:
+    """Has an effect. `how`: fail or refuse without one; hang or die before it; mute, dead or odd (an error) after it;
+    late (it takes its time); ok."""
+    token, how = call.arguments["token"], call.arguments.get("how", "ok")
+    _ledger(call, "got")
+    if how == "fail":
+        return _text(f"no room for {token}", isError=True)
+    if how == "refuse":
+        return _error(-32603, f"no {token} today")
+    if how == "hang":
+        return _silence(call)
+    if how == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "late" and call.cancelled.wait(0.15):
+        return None
+    for _ in range(2 if call.server.script().get("twice") else 1):
+        _ledger(call, "did")
+    if how == "mute":
+        return _silence(call)
+    if how == "dead":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _text(f"noted {token}", isError=how == "odd")
+
+
+def _look(call: Call) -> dict:
+    """Only reads."""
+    _ledger(call, "got")
+    return _text(f"saw {call.arguments['token']}")
+
+
 BEHAVIOUR: dict[str, Callable[[Call], dict | None]] = {
+    "note": _note,
+    "look": _look,
     "echo": lambda call: _text(str(call.arguments.get("text"))),
     "add": lambda call: _text(str(call.arguments["a"] + call.arguments["b"])),
     "slow": _slow,
@@ -316,6 +364,7 @@ def serve_stdio(folder: Path) -> None:
                 os._exit(0)
 
     server.listeners.append(send)
+    signal.signal(signal.SIGUSR1, lambda *_: server.tell("notifications/tools/list_changed"))
     signal.signal(signal.SIGTERM, lambda *_: (server.record.add("sigterm"), os._exit(0)))
     for line in sys.stdin:
         threading.Thread(target=server.handle, args=(json.loads(line), send, {}), daemon=True).start()
