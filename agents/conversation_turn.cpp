@@ -84,7 +84,10 @@ core::Task<bool> ConversationTurn::client_tells(memory::Path const& path) const 
     auto const turns = memory::turns_of(asked_, client_tools_);
     if (turns.empty() || path.turns.empty()) co_return false;
     auto const questions = std::ranges::count(path.turns, TurnKind::kInput, &StoredTurn::kind);
-    if (path.turns.front().id == turns.front().id) co_return path.resent || questions == 1;
+    // A question without an answer is taken up again where it stands: following it would take the conversation back
+    // behind what somebody else is just saying.
+    bool const is_answered = path.turns.back().kind == TurnKind::kAnswer;
+    if (path.turns.front().id == turns.front().id) co_return path.resent || (questions == 1 && is_answered);
     std::vector<memory::TurnId> root{turns.front().id};
     auto const other = co_await store_.find(context_, ask_.key, std::move(root));
     if (!other) co_return other.error();
