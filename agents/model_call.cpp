@@ -44,6 +44,7 @@ core::Task<bool> ModelCall::attempt(chat::Turn const& turn, std::vector<chat::Ru
     if (!stream_) {
         auto const& candidate = agent_.candidates[plan_.candidate()];
         auto const& asked = filter ? filter->turn_for(candidate) : turn;
+        has_asked_ = true;
         auto started = co_await candidate.provider->start(session_, context_, *candidate.model, asked);
         if (!started) co_return started.error();
         stream_ = std::move(*started);

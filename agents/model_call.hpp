@@ -74,8 +74,9 @@ public:
     };
     std::vector<Overcome> const& overcome() const noexcept { return overcome_; } // over all calls
 
-    /// How many attempts the calls took beyond one each, plus one: 1 = the first one answered each time.
-    std::size_t attempts() const noexcept { return overcome_.size() + 1; }
+    /// How many attempts the calls took beyond one each, plus one: 1 = the first one answered each time; 0 = no model
+    /// was asked.
+    std::size_t attempts() const noexcept { return has_asked_ ? overcome_.size() + 1 : 0; }
 
 private:
     core::Task<> prepare_another(core::Error const& error, RoundFilter* filter);
@@ -89,6 +90,7 @@ private:
     std::unique_ptr<providers::ModelStream> stream_;
     AttemptPlan plan_;
     bool is_begun_ = false;
+    bool has_asked_ = false;
     bool reached_client_ = false;
     std::string model_; // of the last ModelReport, kept until there is something to show with it
     std::string system_fingerprint_;

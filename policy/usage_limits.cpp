@@ -1,7 +1,11 @@
 #include "policy/usage_limits.hpp"
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/this_coro.hpp>
+
 #include <algorithm>
 #include <chrono>
+#include <exception>
 
 #include "storage/database.hpp"
 
@@ -130,13 +134,24 @@ core::Task<Reservation> UsageLimits::reserve(core::Context const& context, KeyRe
     batch.push_back(usage_of(tenant_, key.id));
     batch.push_back({"DELETE FROM reservations WHERE tenant = $1 AND id = $2 AND granted = 0", {tenant_, made.id}});
     auto const rows = co_await database_.write(context, std::move(batch));
-    if (!rows) co_return rows.error();
+    if (!rows) { // it may have been carried out, and nobody would ever settle it
+        auto const executor = co_await boost::asio::this_coro::executor;
+        boost::asio::co_spawn(executor, give_back(std::move(made)), [](std::exception_ptr) {});
+        co_return rows.error();
+    }
     auto const& granted = (*rows)[4].rows;
     auto const row = row_in((*rows)[5], made.minute, made.period);
     auto const left = view_of(limits, row, now);
     if (view) *view = left;
     if (!granted.empty() && storage::integer(granted.front().front()) == 1) co_return made;
     co_return too_much(limits, row, wanted, left.resets_ms);
+}
+
+// Behind the reservation on its way to the store, whoever has left meanwhile. Changes nothing if there is none.
+core::Awaitable<void> UsageLimits::give_back(Reservation reservation) {
+    core::Cancellation never;
+    core::Context const context{never, core::SteadyTime::max(), reservation.id};
+    (void)co_await settle(context, reservation, {});
 }
 
 core::Task<> UsageLimits::settle(core::Context const& context, Reservation const& reservation, Amount used) {

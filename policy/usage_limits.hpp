@@ -49,7 +49,8 @@ public:
 
     /// Counts a request, and sets `wanted` aside. `id` is this request's alone.
     /// Errors: kRateLimited with retry_after; kInsufficientQuota for a budget; those of the store.
-    /// `view`, where it is not null, is set also when it is refused.
+    /// `view`, where it is not null, is set also when it is refused. After an error of the store or the context what
+    /// may have been set aside is given back in the background.
     core::Task<Reservation> reserve(core::Context const& context, KeyRecord const& key, Amount wanted, std::string id,
                                     RateLimitView* view = nullptr);
 
@@ -66,6 +67,8 @@ public:
     core::Task<Usage> usage(core::Context const& context, KeyRecord const& key);
 
 private:
+    core::Awaitable<void> give_back(Reservation reservation);
+
     storage::Database& database_;
     std::function<std::int64_t()> now_ms_;
     std::string tenant_;

@@ -247,6 +247,7 @@ core::Awaitable<void> Gateway::run_chat(agents::Agent const& agent, chat::Turn t
     auto const& answered_by = run.answered_by();
     state.answered_by = answered_by.agent_id;
     state.usage = run.usage();
+    state.model_asked = run.attempts() != 0;
     if (answered_by.price) state.cost = agents::cost_of(*answered_by.price, *state.usage);
     for (auto const& [error, failed, then] : run.overcome()) {
         auto const what = attempt_name(then);

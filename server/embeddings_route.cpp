@@ -94,6 +94,7 @@ core::Awaitable<void> Gateway::embeddings(net::Request request, net::Exchange& e
         if (!reserved) co_return fail(exchange, state, told_error(reserved.error(), exchange));
         reservation = std::move(*reserved);
     }
+    state.model_asked = true;
     auto answered = co_await target->provider->embed(session_, context, target->model, parsed->rest);
     if (answered) {
         state.usage = usage_in(*answered);

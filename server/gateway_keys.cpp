@@ -110,7 +110,7 @@ core::Task<policy::Reservation> Gateway::reserve(chat::Usage estimate, std::vect
 // Nobody waits for it; what cannot be settled stays used as it was set aside.
 core::Awaitable<void> Gateway::settle(policy::Reservation reservation, RequestState const& state, bool client_gone) {
     bool const is_told = state.usage && state.usage->total_tokens() > 0;
-    bool const is_nothing = !state.first_token && state.status != 200 && !client_gone;
+    bool const is_nothing = !state.model_asked || (!state.first_token && state.status != 200 && !client_gone);
     policy::Amount used = reservation.reserved; // what nobody tells is not nothing
     if (is_told) used = {state.usage->total_tokens(), state.cost};
     if (!is_told && is_nothing) used = {};

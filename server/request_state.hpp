@@ -41,6 +41,7 @@ struct RequestState {
     std::optional<chat::AgentUsage> agent_usage; // of a run with tools, once it has told
     std::int64_t tool_calls = 0;                 // that have ended, also in a run that failed later
     std::size_t attempts = 0;                    // at model calls, beyond one each, plus one; 0 = no model was asked
+    bool model_asked = false;
     int status = 0;
     std::optional<policy::RateLimitView> rate_limits; // of a key that has some
     bool stream = false;
