@@ -16,8 +16,8 @@ struct LogOptions {
     LogLevel level = LogLevel::kInfo;
     LogFormat format = LogFormat::kText;
     int fd = 2;
-    bool colour = false;   // text only
-    bool buffered = false; // true: the owner calls flush() itself; false: every line is written at once
+    bool colour = false;        // text only
+    bool buffered = false;      // true: the owner calls flush() itself; false: every line is written at once
     bool personal_data = false; // false: masked in every value (core/personal_data.hpp); true: as it comes
 };
 
