@@ -104,6 +104,7 @@ core::Task<> ConversationTurn::store_answer(AnswerRecord const& record, std::vec
     answer.id = memory::answer_id(answer.parent, record.text(), record.calls());
     answer.depth = question_->depth + 1;
     answer.agent = agent_.config.agent_id;
+    answer.asked_ms = ask_.now_ms;
     answer.idempotency_key = ask_.idempotency_key;
     answer.client_id = ask_.answer_id;
     answer.finish = record.finish();

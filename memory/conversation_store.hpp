@@ -35,7 +35,7 @@ struct StoredTurn {
     std::int64_t prompt_tokens = 0;
     std::int64_t completion_tokens = 0;
     std::int64_t created_ms = 0; // since 1970
-    std::int64_t asked_ms = 0;   // of a user's turn: when it was asked last, apart from retries
+    std::int64_t asked_ms = 0;   // when it was asked last; of a user's turn: apart from retries
     std::string client_id = {};  // the client's own id of the message, empty = it has not told
 };
 

@@ -95,11 +95,13 @@ Statement turns_of(ConversationKey const& key) {
 // From the first turn to `head`. `tree`: parents before their children, of siblings the one made last comes last.
 std::vector<StoredTurn> path_along(std::vector<StoredTurn> tree, TurnId const& head) {
     std::vector<StoredTurn> path;
-    std::map<TurnId, StoredTurn*> answers; // the latest, by what they answer
+    std::map<TurnId, StoredTurn*> answers; // asked for last and made last, by what they answer
     auto wanted = head;
     for (auto turn = tree.rbegin(); turn != tree.rend(); ++turn) {
         if (turn->id != wanted) {
-            if (turn->kind == TurnKind::kAnswer) answers.try_emplace(turn->parent, &*turn);
+            if (turn->kind != TurnKind::kAnswer) continue;
+            auto& latest = answers.try_emplace(turn->parent, &*turn).first->second;
+            if (turn->asked_ms > latest->asked_ms) latest = &*turn;
             continue;
         }
         wanted = turn->parent;
@@ -248,21 +250,29 @@ core::Task<bool> Conversations::append(core::Context const& context, Conversatio
 
 core::Task<bool> Conversations::answer(core::Context const& context, ConversationKey key, StoredTurn turn,
                                        std::optional<std::int64_t> expires_ms) {
-    Batch batch{
-        {"UPDATE conversations SET head = CASE WHEN head = $4 THEN $5 ELSE head END, updated_ms = $6, "
-         "expires_ms = $7 WHERE tenant = $1 AND principal = $2 AND session = $3",
-         {key.tenant, key.principal, key.session, storage::blob(turn.parent), storage::blob(turn.id), now_(),
-          or_null(expires_ms)}}};
+    Batch batch{{"UPDATE conversations SET head = CASE WHEN head = $4 THEN $5 ELSE head END, updated_ms = $6, "
+                 "expires_ms = $7 WHERE tenant = $1 AND principal = $2 AND session = $3",
+                 {key.tenant, key.principal, key.session, storage::blob(turn.parent), storage::blob(turn.id), now_(),
+                  or_null(expires_ms)}},
+                // Of two answers to one question the one that was asked for later is the one that is gone on from,
+                // whichever is written first: who asked for the other one has left. A statement of its own, so that
+                // Postgres looks once more when it has the conversation's row.
+                {"UPDATE conversations SET head = $4 WHERE tenant = $1 AND principal = $2 AND session = $3 AND EXISTS "
+                 "(SELECT 1 FROM turns t WHERE t.tenant = $1 AND t.conversation = $5 AND t.id = conversations.head AND "
+                 "t.parent = $6 AND t.kind = $7 AND t.asked_ms < $8)",
+                 {key.tenant, key.principal, key.session, storage::blob(turn.id), conversation_id(key),
+                  storage::blob(turn.parent), static_cast<std::int64_t>(TurnKind::kAnswer), turn.asked_ms}}};
     auto statement = insert(key, turn);
     // The same words again, made anew: it is the latest now.
     statement.sql +=
         "FROM turns p WHERE p.tenant = $1 AND p.conversation = $2 AND p.id = $4 "
-        "ON CONFLICT (tenant, conversation, id) DO UPDATE SET created_ms = excluded.created_ms, "
+        "ON CONFLICT (tenant, conversation, id) DO UPDATE SET created_ms = excluded.created_ms, asked_ms = "
+        "CASE WHEN excluded.asked_ms > turns.asked_ms THEN excluded.asked_ms ELSE turns.asked_ms END, "
         "idempotency_key = excluded.idempotency_key, agent = excluded.agent, client_id = excluded.client_id";
     batch.push_back(std::move(statement));
     auto const written = co_await database_.write(context, std::move(batch));
     if (!written) co_return written.error();
-    co_return written->at(1).changed == 1;
+    co_return written->back().changed == 1;
 }
 
 core::Task<bool> Conversations::summarise(core::Context const& context, ConversationKey key, Summary summary) {

@@ -200,6 +200,35 @@ TEST_P(ConversationsTest, AnswersMoveTheHeadUnlessAnotherTurnCame) {
     EXPECT_THAT(said(*found), ::testing::UnorderedElementsAre("eins", "zwei"));
 }
 
+TEST_P(ConversationsTest, OfTwoAnswersTheOneAskedForLaterIsGoneOnFrom) {
+    for (bool const is_late : {false, true}) {
+        auto const hi = turn("hi");
+        auto left = turn("left", &hi, TurnKind::kAnswer);
+        auto told = turn("told", &hi, TurnKind::kAnswer);
+        left.asked_ms = 1'000;
+        told.asked_ms = 1'001;
+        auto const of = key(is_late ? "late" : "early");
+        append(of, {hi});
+        EXPECT_TRUE(answer(of, is_late ? told : left));
+        EXPECT_TRUE(answer(of, is_late ? left : told));
+        EXPECT_THAT(path(of), ElementsAre("hi", "told")) << is_late;
+    }
+    for (bool const is_late : {false, true}) { // the next question did not wait for them
+        auto const hi = turn("hi");
+        auto const next = turn("next", &hi);
+        auto left = turn("left", &hi, TurnKind::kAnswer);
+        auto told = turn("told", &hi, TurnKind::kAnswer);
+        left.asked_ms = 1'000;
+        told.asked_ms = 1'001;
+        auto const of = key(is_late ? "late too" : "early too");
+        append(of, {hi});
+        append(of, {next});
+        EXPECT_TRUE(answer(of, is_late ? told : left));
+        EXPECT_TRUE(answer(of, is_late ? left : told));
+        EXPECT_THAT(path(of), ElementsAre("hi", "told", "next")) << is_late;
+    }
+}
+
 TEST_P(ConversationsTest, AnAnswerDoesNotBringBackWhatWasErased) {
     auto const hi = turn("hi");
     append(key(), {hi});
