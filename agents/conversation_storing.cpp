@@ -118,8 +118,12 @@ core::Task<> ConversationTurn::store_answer(AnswerRecord const& record, std::vec
     }
     answer.messages += answer.messages.empty() ? "[]" : "]";
     auto const patience = std::min(context_.deadline, steady_clock::now() + kAnswerPatience);
+    // Waited for although the client has left: who asks again must find this answer, not one that is still being
+    // written, or there are two of them.
+    core::Cancellation never;
+    core::Context const whole{never, context_.deadline, context_.request_id};
     for (Timer pause(executor_);;) {
-        auto const done = co_await store_.answer(context_, ask_.key, answer, expires_ms_);
+        auto const done = co_await store_.answer(whole, ask_.key, answer, expires_ms_);
         if (done) { // or the conversation was erased meanwhile, and stays so
             context_use_ = ContextUse{ask_.key, record.last_prompt_tokens(), bytes_shown()};
             co_return core::Result<>();

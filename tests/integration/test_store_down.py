@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 
 import pytest
 
-from harness.api import call, chat
+from harness import upstream as up
+from harness.api import call, chat, chat_body, connect, request_bytes
 from harness.configs import agent, config, demo_agent
 from harness.gateway import SLACK, Gateway, StartFailed, wait_until
 from harness.postgres import Postgres
 from harness.talk import Model, Talk
-from harness.wires import BY_NAME
+from harness.wires import BY_NAME, TEXT
 
 WIRE = BY_NAME["openai"]
 
@@ -71,6 +73,42 @@ def test_a_store_that_is_away_at_the_start(start_gateway, postgres: Postgres) ->
     assert chat(gateway, "demo", session_id="s").status == 503
     postgres.start()
     wait_until(lambda: chat(gateway, "demo", session_id="s").status == 200, timeout=2.0)
+
+
+def test_an_answer_is_waited_for_that_is_being_written_when_its_client_leaves(
+    gateway: Gateway, postgres: Postgres, upstream
+) -> None:
+    """Who asks again with its key gets this answer, and not a second one, of which the conversation can keep but one."""
+    model = Model(upstream)
+    talk = Talk(gateway, "s", "keeps")
+    talk.say("one")
+
+    def waits(kind: str) -> str:
+        return f"SELECT count(*) FROM pg_stat_activity WHERE {kind}"
+
+    may_answer = threading.Event()
+    model.answers = [lambda exchange: may_answer.wait(20) and up.json_reply({**WIRE.answer})(exchange)]
+    key = {"Idempotency-Key": "k"}
+    client = connect(gateway)
+    body = chat_body("keeps", "two", session_id="s")
+    client.send(request_bytes(gateway, "POST", "/v1/chat/completions", body, key))
+    wait_until(lambda: postgres.sql("SELECT count(*) FROM turns") == "3", what="the question in the store")
+    lock = postgres.hog("BEGIN", "SELECT 1 FROM conversations FOR UPDATE")
+    try:
+        wait_until(lambda: postgres.sql(waits("wait_event = 'PgSleep'")) == "1", what="the lock")
+        may_answer.set()
+        wait_until(lambda: postgres.sql(waits("wait_event_type = 'Lock'")) == "1", what="the answer at the lock")
+        client.reset()
+        for _ in range(10):
+            assert talk.ask("two", key).status == 409, "it is being answered"
+            time.sleep(0.05)  # in which a gateway that has seen its client leave would give its key free
+    finally:
+        lock.kill()
+        lock.wait()
+    wait_until(lambda: talk.ask("two", key).status == 200, what="the answer")
+    assert talk.say("two", key) == TEXT
+    assert model.asked == 2
+    assert talk.path() == ["user: one", "assistant: a1", "user: two", f"assistant: {TEXT}"]
 
 
 @pytest.mark.parametrize(

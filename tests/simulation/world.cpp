@@ -19,6 +19,7 @@
 namespace parley::simulation {
 namespace {
 
+constexpr milliseconds kWritten{1'600};     // until a slow store has written an answer, which is waited for
 constexpr milliseconds kAtOnce{100};        // until what a cancelled request began must have stopped
 constexpr milliseconds kStoreSlack{12'000}; // settling, and what was begun to be stored, on the slowest store
 constexpr milliseconds kHorizon{120'000};   // by then nobody runs any more
@@ -298,14 +299,17 @@ core::Awaitable<void> World::check_stopped(std::shared_ptr<ClientExchange> excha
     core::Cancellation never;
     core::Context const context{never};
     (void)co_await wait(context, kAtOnce);
-    parts_->ledger.expect(exchange->client_gone() || exchange->told_end() || exchange->slowed() > milliseconds(0),
-                          "a request that the server cuts does not end at once", request.id);
     bool const has_to_store = request.is_remembered || request.key != 0;
     parts_->ledger.expect(request.is_over || has_to_store || exchange->slowed() > milliseconds(0),
                           "a request whose client has left does not end at once", request.id);
     parts_->ledger.expect(request.active_streams == 0, "a model call goes on for a request that was cancelled",
                           request.id);
     parts_->ledger.expect(request.active_tools == 0, "a tool goes on for a request that was cancelled", request.id);
+    auto const is_ended = [&] {
+        return exchange->client_gone() || exchange->told_end() || exchange->slowed() > milliseconds(0);
+    };
+    if (request.is_remembered && !is_ended()) (void)co_await wait(context, kWritten);
+    parts_->ledger.expect(is_ended(), "a request that the server cuts does not end at once", request.id);
 }
 
 // ---- the run of the world

@@ -128,10 +128,11 @@ class Postgres:
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout.strip()
 
-    def hog(self) -> subprocess.Popen:
-        """A connection that does nothing for long; kill it."""
+    def hog(self, *first: str) -> subprocess.Popen:
+        """A connection that does nothing for long, after these statements; kill it."""
+        statements = ("SET client_connection_check_interval = '50ms'", *first, "SELECT pg_sleep(60)")
         return subprocess.Popen(
-            [_program("psql"), "-X", "-q", "-d", self.dsn, "-c", "SET client_connection_check_interval = '50ms'", "-c", "SELECT pg_sleep(60)"],
+            [_program("psql"), "-X", "-q", "-d", self.dsn, *(part for one in statements for part in ("-c", one))],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
         )  # fmt: skip
 
