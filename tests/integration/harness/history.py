@@ -9,9 +9,9 @@ own, which are held against the rules (history_rules.py) when its faults have he
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,14 +107,16 @@ class World:
         self.faults.update(names)
         clients = Clients(seed, lambda: self.gateway.address[1])
         clients.start(WRITERS)
-        time.sleep(0.1)
-        other = threading.Thread(target=lambda: [step.run() for step in beside])
-        other.start()
-        for step in below:
-            step.run()
-        other.join()
-        time.sleep(0.1)
-        clients.stop()
+        try:
+            time.sleep(0.1)
+            with ThreadPoolExecutor(1) as pool:
+                other = pool.submit(lambda: [step.run() for step in beside])
+                for step in below:
+                    step.run()
+                other.result()  # raises what the faults have raised
+            time.sleep(0.1)
+        finally:
+            clients.stop()
         found = clients.broken + self._healed(clients)
         found += violations(self._seen(clients))
         self.model.forget()

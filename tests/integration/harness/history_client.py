@@ -114,7 +114,15 @@ class Clients:
 
 
 def read_path(port: int, key: int, session: str) -> list[dict]:
-    """The messages that are stored of a conversation."""
+    """The messages that are stored of a conversation. Each loop of the gateway may have to connect to the store anew."""
+    end = time.monotonic() + ANSWER_S
+    while (page := _read_path(port, key, session)) is None:
+        assert time.monotonic() < end, f"the store is not available after {ANSWER_S} s"
+        time.sleep(0.1)
+    return page
+
+
+def _read_path(port: int, key: int, session: str) -> list[dict] | None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
     connection.request("GET", f"/conversations/{session}", headers={"Authorization": f"Bearer {KEYS[key]}"})
     response = connection.getresponse()
@@ -122,5 +130,7 @@ def read_path(port: int, key: int, session: str) -> list[dict]:
     connection.close()
     if response.status == 404:
         return []
+    if response.status == 503:
+        return None
     assert response.status == 200, page
     return page["messages"]

@@ -28,6 +28,7 @@ from .history_model import QUESTION, Message, ModelAnswer
 from .history_tools import Entry
 
 _TOKEN = re.compile(r"\[c(\d+)\.(\d+)\]")
+_TOLD = re.compile(r"noted (\[c\d+\.\d+\])")
 PATIENCE_S = 30.0  # for one message, with all its repetitions
 
 
@@ -242,7 +243,8 @@ def ledger(seen: Seen) -> list[str]:
             found.append(f"T3: {entry} was asked of {made.calls[at].name}")
     chats = [_behind(answer.shown) for answer in seen.answers if answer.shown]
     for text in {message.content for chat in chats for message in chat if message.role == "tool"}:
-        if text and text.startswith("noted [") and not count[text[len("noted ") :], "did"]:
+        match = _TOLD.fullmatch(text or "")  # the network may have changed a byte of it
+        if match and not count[match.group(1), "did"]:
             found.append(f"T2: the model was told {text!r}, which is not true")
     return found
 

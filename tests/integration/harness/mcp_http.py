@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
             self.wfile.flush()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: its connection has just been closed on this side
             raise _Gone from error
 
     def _end_stream(self) -> None:
