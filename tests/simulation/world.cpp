@@ -65,7 +65,7 @@ server::StoredKeys stored_keys(Weather const& weather) {
     budget.budget_tokens = weather.budget_tokens;
     std::vector<policy::KeyRecord> records{key_record(kKeys[0], {}), key_record(kKeys[1], rate),
                                            key_record(kKeys[2], budget)};
-    return {std::make_shared<policy::KeyBook const>(std::move(records)), true};
+    return {std::make_shared<policy::KeyBook const>(std::move(records)), 0, true};
 }
 
 agents::GatewayConfig config_of(Weather const& weather) {
