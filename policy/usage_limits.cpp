@@ -151,7 +151,8 @@ core::Task<Reservation> UsageLimits::reserve(core::Context const& context, KeyRe
 core::Awaitable<void> UsageLimits::give_back(Reservation reservation) {
     core::Cancellation never;
     core::Context const context{never, core::SteadyTime::max(), reservation.id};
-    (void)co_await settle(context, reservation, {});
+    Amount const nothing;
+    (void)co_await settle(context, reservation, nothing);
 }
 
 core::Task<> UsageLimits::settle(core::Context const& context, Reservation const& reservation, Amount used) {
