@@ -266,6 +266,14 @@ void PostgresLink::take_answers() {
 
 void PostgresLink::finish(Group group) {
     auto& requests = group.requests;
+    std::size_t asked = 0;
+    for (auto const& request : requests)
+        asked += request.batch.size();
+    // Of a connection that has just died libpq may tell the end of a transaction without all that came before it.
+    if (!group.fault && group.rows.size() != asked) {
+        group.fault = unavailable("a transaction ended without all of its answers");
+        group.is_worth_repeating = true;
+    }
     if (!group.fault) {
         auto rows = group.rows.begin();
         for (auto& request : requests) {
