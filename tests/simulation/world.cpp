@@ -14,6 +14,7 @@
 #include "providers/session.hpp"
 #include "server/gateway.hpp"
 #include "server/memory_idempotency_store.hpp"
+#include "server/wall_clock.hpp"
 #include "tests/simulation/wait.hpp"
 
 namespace parley::simulation {
@@ -24,11 +25,6 @@ constexpr milliseconds kAtOnce{100};        // until what a cancelled request be
 constexpr milliseconds kStoreSlack{12'000}; // settling, and what was begun to be stored, on the slowest store
 constexpr milliseconds kHorizon{120'000};   // by then nobody runs any more
 constexpr milliseconds kDeadlineSlack{100}; // two sweeps of the loop
-
-std::int64_t wall_ms() {
-    auto const now = std::chrono::system_clock::now().time_since_epoch();
-    return std::chrono::duration_cast<milliseconds>(now).count();
-}
 
 boost::asio::thread_pool& pool() { // of name lookups: never used
     static boost::asio::thread_pool made(1);
@@ -154,8 +150,8 @@ struct World::Replica {
           tool_host(ledger, chance, weather.tools),
           tools{tool_host, parked},
           database(store.face()),
-          conversations(*database, wall_ms),
-          limits(*database, wall_ms),
+          conversations(*database, server::wall_clock_ms),
+          limits(*database, server::wall_clock_ms),
           gateway(loop, session, shared, std::move(catalogue), tools, conversations, limits) {
         gateway.use(stored_keys(weather));
     }
@@ -344,7 +340,7 @@ bool World::run() {
 core::Awaitable<void> World::check_trees() {
     auto& ledger = parts_->ledger;
     auto const face = parts_->store.face();
-    memory::Conversations conversations(*face, wall_ms);
+    memory::Conversations conversations(*face, server::wall_clock_ms);
     core::Cancellation never;
     core::Context const context{never};
     std::map<std::pair<int, int>, bool> looked_at;
