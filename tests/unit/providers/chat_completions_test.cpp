@@ -201,6 +201,19 @@ TEST(ChatDecoder, IsDoneAtTheEndMarkOnly) {
     EXPECT_TRUE(events.empty());
 }
 
+// What stands behind an event in the buffer is none of its own.
+TEST(ChatDecoder, ANullWithMoreBehindItIsRefusedHoweverItComes) {
+    std::string const stream = "data: null=\n\n" + text_chunk("a") + std::string(200, '\n');
+    for (std::size_t const step : {std::size_t{1}, std::size_t{14}, stream.size()}) {
+        auto const decoder = make_chat_decoder();
+        core::Result<> result;
+        for (std::size_t at = 0; result && at < stream.size(); at += step)
+            result = feed(*decoder, std::string_view(stream).substr(at, step)).result;
+        ASSERT_FALSE(result) << step;
+        EXPECT_EQ(result.error().code, Errc::kUpstreamInvalid) << step;
+    }
+}
+
 TEST(ChatDecoder, RefusesAnEventAboveTheLimit) {
     auto const decoder = make_chat_decoder();
     auto const fed = feed(*decoder, text_chunk("a") + "data: " + std::string(net::kSseEventBytesMax, 'x'));
