@@ -13,6 +13,7 @@ from harness.api import call, chat, chat_body, connect, request_bytes
 from harness.configs import agent, config, demo_agent
 from harness.gateway import SLACK, Gateway, StartFailed, wait_until
 from harness.postgres import Postgres
+from harness.postgres_relay import ForgetfulRelay
 from harness.talk import Model, Talk
 from harness.wires import BY_NAME, TEXT
 
@@ -109,6 +110,25 @@ def test_an_answer_is_waited_for_that_is_being_written_when_its_client_leaves(
     assert talk.say("two", key) == TEXT
     assert model.asked == 2
     assert talk.path() == ["user: one", "assistant: a1", "user: two", f"assistant: {TEXT}"]
+
+
+@pytest.mark.parametrize("exchanges", [1, 2, 7])
+def test_a_transaction_that_ends_without_its_answers(
+    start_gateway, upstream, postgres: Postgres, exchanges: int
+) -> None:
+    relay = ForgetfulRelay(postgres.port)
+    keeps = config(agent("keeps", "p"), p=WIRE.provider(upstream.url))
+    gateway = start_gateway(keeps, env={"DATABASE_URL": relay.dsn})
+    Model(upstream)
+    talk = Talk(gateway, str(uuid.uuid4()), "keeps")
+    talk.say("one")
+    relay.forget(exchanges)
+    wait_until(lambda: talk.ask("two").status == 200 and relay.forgotten == exchanges, timeout=10.0)
+    talk.say("three")
+    page = call(gateway, "GET", f"/conversations/{talk.session}").json()
+    said = [message["content"] for message in page["messages"]]
+    assert said[:2] == ["one", "a1"] and said[-2] == "three", said
+    relay.close()
 
 
 @pytest.mark.parametrize(
