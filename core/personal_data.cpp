@@ -177,16 +177,12 @@ std::optional<Found> found_at(std::string_view text, std::size_t at, std::size_t
 bool may_hold_personal_data(std::string_view text) noexcept {
     constexpr std::size_t kShortest = 6; // a@b.de
     if (text.size() < kShortest) return false;
-    unsigned begins = 0;
     unsigned possible = kAnywhere | kBehindNoWord;
-    for (char const c : text) {
-        auto const kind = kKinds[static_cast<unsigned char>(c)];
-        begins |= kind & possible;
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        auto const kind = kKinds[static_cast<unsigned char>(text[at])];
+        if ((kind & possible) != 0 && may_begin(text, at)) return true;
         possible = kind >> 4;
     }
-    if (begins == 0) return false;
-    for (std::size_t at = 0; at < text.size(); ++at)
-        if (may_begin(text, at)) return true;
     return false;
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 namespace parley::net::http_chars {
@@ -49,6 +50,19 @@ inline bool all(std::string_view text, std::uint8_t bits) noexcept {
         if (!is(c, bits)) return false;
     }
     return true;
+}
+
+/// all(text, kValue), eight bytes at a time: values are long, and control characters rare.
+inline bool all_value(std::string_view text) noexcept {
+    constexpr std::uint64_t ones = 0x0101010101010101, high = ones * 0x80;
+    for (; text.size() >= 8; text.remove_prefix(8)) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, text.data(), sizeof word);
+        auto const del = word ^ (ones * 0x7f);
+        auto const suspect = (((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & high;
+        if (suspect != 0 && !all(text.substr(0, 8), kValue)) return false;
+    }
+    return all(text, kValue);
 }
 
 inline char lower(char c) noexcept {

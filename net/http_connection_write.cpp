@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/append.hpp"
+#include "net/http_chars.hpp"
 #include "net/http_connection.hpp"
 
 namespace parley::net {
@@ -33,7 +34,7 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
     auto const is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
     auto const at = out.size();
     out.append(value);
-    if (std::any_of(value.begin(), value.end(), is_control)) // no CR, no LF, ever
+    if (!http_chars::all_value(value)) // no CR, no LF, ever
         out.erase(std::remove_if(out.begin() + static_cast<std::ptrdiff_t>(at), out.end(), is_control), out.end());
     out.append("\r\n");
 }

@@ -115,6 +115,22 @@ TEST(HttpHead, RefusesTooManyFields) {
     EXPECT_EQ(parse(with(lines), head).http_status, 431);
 }
 
+// RFC 9110 §5.5, wherever in a value and whatever is around it.
+TEST(HttpHead, RefusesControlCharactersInAValueWhereverTheyAre) {
+    for (unsigned byte = 0; byte < 256; ++byte) {
+        bool const allowed = byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+        for (std::size_t at = 0; at < 24; ++at) {
+            for (char const around : {'x', '\xff', '~', ' '}) {
+                std::string value = "b" + std::string(24, around) + "e";
+                value[at + 1] = static_cast<char>(byte);
+                RequestHead head;
+                auto const status = parse(with("X: " + value + "\r\n"), head).status;
+                ASSERT_EQ(status == HeadStatus::kDone, allowed) << byte << " at " << at << " between " << around;
+            }
+        }
+    }
+}
+
 TEST(HttpHead, ReadsAnOrdinaryRequest) {
     auto const bytes = std::string(
         "POST /v1/chat/completions?a=b HTTP/1.1\r\nHost: localhost:8000\r\nContent-Length: 12\r\n"
