@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -44,8 +45,13 @@ public:
         auto const head = request_head(*upstream, request);
         auto const total_end = std::min(steady_clock::now() + upstream->timeouts.total, context.deadline);
         for (auto fresh = false;; fresh = true) {
-            auto lease = co_await acquire(context, pool, fresh);
-            if (!lease) co_return lease.error();
+            if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
+            auto lease = fresh ? std::nullopt : take_idle(pool);
+            if (!lease) {
+                auto opened = co_await open(context, pool);
+                if (!opened) co_return opened.error();
+                lease.emplace(std::move(*opened));
+            }
             auto const reused = lease->reused();
             auto exchange = std::make_unique<PooledExchange>(loop_, context, upstream, std::move(*lease), total_end);
             auto untouched = true;
@@ -118,14 +124,17 @@ private:
         return head;
     }
 
-    core::Task<Lease> acquire(core::Context const& context, std::shared_ptr<Pool> pool, bool fresh) {
-        if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
-        while (!fresh && !pool->idle.empty()) {
+    static std::optional<Lease> take_idle(std::shared_ptr<Pool> const& pool) {
+        while (!pool->idle.empty()) {
             auto idle = std::move(pool->idle.back());
             pool->idle.pop_back();
             auto lease = Lease(pool, std::move(idle.stream), true);
-            if (is_usable(lease.stream())) co_return std::move(lease);
+            if (is_usable(lease.stream())) return lease;
         }
+        return std::nullopt;
+    }
+
+    core::Task<Lease> open(core::Context const& context, std::shared_ptr<Pool> pool) {
         if (pool->open >= pool->upstream->connections_max) {
             co_return make_error(Errc::kOverloaded,
                                  "Too many requests are under way: " + pool->upstream->shown() + ".");

@@ -67,17 +67,19 @@ core::Awaitable<Connection::Next> Connection::serve_one() {
     if (request.head.expects_continue && in_.empty() && request.body.empty() && request.head.body != BodyKind::kNone) {
         send("HTTP/1.1 100 Continue\r\n\r\n", {});
     }
-    auto const whole = co_await read_body(request);
-    if (!whole) co_return Next::kClose;
+    if (!has_whole_body(request)) { // most often it came with the head
+        auto const whole = co_await read_body(request);
+        if (!whole) co_return Next::kClose;
+    }
     auto const sound = decompress(request, bytes_max);
     if (!sound) co_return Next::kClose;
 
-    co_await handle(std::move(request));
+    co_await handle(request);
     served_ = true;
     if (lost_) co_return Next::kClose;
     if (answer_ == Answer::kStream) co_return Next::kClose; // never finished: a cut, which the client must see as one
-    auto const sent = co_await drain_output(limits_.unsent_bytes_max);
-    co_return sent&& keep_alive_ ? Next::kAgain : Next::kClose;
+    if (out_.size() - out_sent_ > limits_.unsent_bytes_max) co_await drain_output(limits_.unsent_bytes_max);
+    co_return keep_alive_ && !lost_ ? Next::kAgain : Next::kClose;
 }
 
 // A small body that is on its way is read and dropped, so that the connection can serve on; otherwise it is closed.
@@ -104,14 +106,14 @@ core::Awaitable<Connection::Next> Connection::refuse_request(RequestHead const& 
     co_return keep_alive_ ? Next::kAgain : Next::kClose;
 }
 
-core::Awaitable<void> Connection::handle(Request request) {
+core::Awaitable<void> Connection::handle(Request& request) {
     phase_ = Phase::kHandling;
     timer_.never();
     cancellation_ = std::make_unique<core::Cancellation>();
     arm_read(); // from here on a readable socket means: more requests, or the client leaves
     std::string failure;
     try {
-        co_await handler_.handle(std::move(request), *this);
+        co_await handler_.handle(request, *this);
     } catch (std::exception const& e) {
         failure = e.what();
     }

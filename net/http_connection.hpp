@@ -48,6 +48,7 @@ private:
 
     core::Awaitable<Next> serve_one();
     core::Awaitable<bool> read_head(RequestHead& head);
+    static bool has_whole_body(Request const& request) noexcept;
     core::Awaitable<bool> read_body(Request& request);
     core::Awaitable<bool> read_length(Request& request);
     core::Awaitable<bool> read_chunked(Request& request, std::size_t bytes_max);
@@ -57,7 +58,7 @@ private:
     void keep_rest();
     core::Awaitable<std::string_view> receive();
     core::Awaitable<std::size_t> receive(std::span<char> into);
-    core::Awaitable<void> handle(Request request);
+    core::Awaitable<void> handle(Request& request);
     core::Awaitable<bool> drain_output(std::size_t below);
     core::Awaitable<void> close();
 

@@ -48,9 +48,13 @@ core::Awaitable<bool> Connection::read_head(RequestHead& head) {
     }
 }
 
+bool Connection::has_whole_body(Request const& request) noexcept {
+    if (request.head.body == BodyKind::kNone) return true;
+    return request.head.body == BodyKind::kLength && request.body.size() == request.head.content_length;
+}
+
 core::Awaitable<bool> Connection::read_body(Request& request) {
     auto const bytes_max = request.ticket.body_bytes_max ? request.ticket.body_bytes_max : limits_.body_bytes_max;
-    if (request.head.body == BodyKind::kNone) co_return true;
     set_timer(Phase::kBody, limits_.body_timeout);
     auto whole = false;
     if (request.head.body == BodyKind::kLength) {

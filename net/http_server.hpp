@@ -37,11 +37,14 @@ struct ServerLimits {
     std::chrono::milliseconds heartbeat{15'000};     // silence on a stream before a comment is sent
 };
 
+/// Names, which are literals in lower case, and values, from which control characters are dropped on the way out.
+using ResponseFields = std::vector<std::pair<std::string_view, std::string>>;
+
 struct Response {
     int status = 200;
     std::string body = {};
-    std::string_view content_type = "application/json";            // a literal; empty = no such field
-    std::vector<std::pair<std::string, std::string>> headers = {}; // control characters are dropped on the way out
+    std::string_view content_type = "application/json"; // a literal; empty = no such field
+    ResponseFields headers = {};
     bool close = false;
 };
 
@@ -96,8 +99,9 @@ public:
     /// Decides on the head alone, before the body is read (and before "100 Continue"). A response refuses the request.
     virtual std::optional<Response> admit(RequestHead const& head, Ticket& ticket) = 0;
 
-    /// Answers through `exchange`. Must have answered, or finished its stream, when it returns.
-    virtual core::Awaitable<void> handle(Request request, Exchange& exchange) = 0;
+    /// Answers through `exchange`. Must have answered, or finished its stream, when it returns. `request` lives until
+    /// then; the handler may take what it holds.
+    virtual core::Awaitable<void> handle(Request& request, Exchange& exchange) = 0;
 
     /// The answer to what never became a request: malformed, too large, too slow.
     virtual Response refuse(int status, std::string_view reason) = 0;

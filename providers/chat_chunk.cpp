@@ -1,6 +1,6 @@
 // One JSON object of a chat completion (a stream's chunk or a whole answer) as plain slices of its own text.
 // One pass with simdjson's on-demand reader. Every `false` here means: not the JSON that it should be.
-// Owned by one decoder, single-threaded.
+// Pure functions, no state.
 #include "providers/chat_chunk.hpp"
 
 #include <simdjson.h>
@@ -11,7 +11,7 @@
 #include <cstdint>
 
 #include "core/json.hpp"
-#include "core/json_padded.hpp"
+#include "core/json_object.hpp"
 
 namespace parley::providers {
 
@@ -55,10 +55,15 @@ double to_double(std::string_view json) {
     return failed == std::errc{} && std::isfinite(number) && number > 0 ? number : 0;
 }
 
+constexpr std::int64_t kCountMax = 1'000'000'000'000'000; // of tokens
+
 bool read_count(ondemand::value& value, std::int64_t& count) {
     std::string_view json;
     if (!raw_json(value, json)) return false;
-    count = static_cast<std::int64_t>(std::min(to_double(json), 1e15)); // some servers send 12.0
+    auto const* const end = json.data() + json.size();
+    auto const whole = std::from_chars(json.data(), end, count);
+    if (whole.ec == std::errc{} && whole.ptr == end && count >= 0 && count <= kCountMax) return true;
+    count = static_cast<std::int64_t>(std::min(to_double(json), static_cast<double>(kCountMax))); // 12.0, or too large
     return true;
 }
 
@@ -305,18 +310,12 @@ void clear(Chunk& chunk) {
 
 } // namespace
 
-struct ChunkReader::Parser {
-    ondemand::parser parser;
-};
-
-ChunkReader::ChunkReader() : parser_(std::make_unique<Parser>()) {}
-ChunkReader::~ChunkReader() = default;
-
-ChunkStatus ChunkReader::read(std::string_view json, Chunk& chunk) {
+ChunkStatus read_chunk(std::string_view json, Chunk& chunk) {
     clear(chunk);
+    core::JsonParser parser;
     ondemand::document document;
     auto const failed =
-        parser_->parser.iterate(json.data(), json.size(), json.size() + simdjson::SIMDJSON_PADDING).get(document);
+        parser.get().iterate(json.data(), json.size(), json.size() + simdjson::SIMDJSON_PADDING).get(document);
     if (failed == simdjson::UTF8_ERROR) return ChunkStatus::kInvalidUtf8;
     if (failed) return ChunkStatus::kInvalid;
 

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -65,20 +64,8 @@ struct Chunk {
 
 enum class ChunkStatus { kRead, kInvalidUtf8, kInvalid };
 
-class ChunkReader {
-public:
-    ChunkReader();
-    ~ChunkReader();
-    ChunkReader(ChunkReader const&) = delete;
-    ChunkReader& operator=(ChunkReader const&) = delete;
-
-    /// `json` must have core::kJsonPadding readable bytes behind it. Replaces what `chunk` held. Unknown members are
-    /// skipped; JSON null reads as an empty chunk.
-    ChunkStatus read(std::string_view json, Chunk& chunk);
-
-private:
-    struct Parser; // hides simdjson
-    std::unique_ptr<Parser> parser_;
-};
+/// Reads one object into `chunk`, in place of what that held. `json` has no white space around it and
+/// core::kJsonPadding readable bytes behind it. Unknown members are skipped; JSON null reads as an empty chunk.
+ChunkStatus read_chunk(std::string_view json, Chunk& chunk);
 
 } // namespace parley::providers

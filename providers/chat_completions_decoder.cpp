@@ -190,9 +190,9 @@ private:
     }
 
     ChunkStatus read_json(std::string_view json) {
-        ChunkStatus const status = chunks_.read(json, chunk_);
+        ChunkStatus const status = read_chunk(json, chunk_);
         if (status != ChunkStatus::kInvalidUtf8) return status;
-        return chunks_.read(copy(core::repair_utf8(json)), chunk_);
+        return read_chunk(copy(core::repair_utf8(json)), chunk_);
     }
 
     static bool is_inside(std::string_view part, std::string_view whole) {
@@ -361,7 +361,6 @@ private:
     std::string head_; // the first bytes, for the log
     std::string body_; // of a JSON answer
     net::SseReader reader_;
-    ChunkReader chunks_;
     Chunk chunk_;
     RepeatTemplate template_;
     RunEvent repeated_;                        // what template_ means; its views are dead, the text is put in anew

@@ -3,17 +3,16 @@
 #pragma once
 
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "core/error.hpp"
+#include "net/http_server.hpp"
 
 namespace parley::server {
 
 struct ApiError {
     int status = 500;
-    std::string body;                                         // JSON, {"error":{...}}
-    std::vector<std::pair<std::string, std::string>> headers; // lower-case names; no content-type
+    std::string body;            // JSON, {"error":{...}}
+    net::ResponseFields headers; // no content-type
 };
 
 /// The HTTP answer for `error`. Status 499 (kCancelled) is for the log: nobody is left to read the answer.

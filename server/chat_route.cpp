@@ -148,7 +148,7 @@ core::Error too_many() {
 
 } // namespace
 
-core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchange, RequestState& state) {
+core::Awaitable<void> Gateway::chat(net::Request& request, net::Exchange& exchange, RequestState& state) {
     auto const catalogue = catalogue_; // of the whole run, whatever is reloaded meanwhile
     auto parsed = parse_chat_request(std::move(request.body));
     if (!parsed) co_return fail(exchange, state, parsed.error());
@@ -197,8 +197,12 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     if (admitted.refused()) co_return fail(exchange, state, too_many());
     core::Context const context{exchange.cancellation(), run_deadline(agent->config, request.head, request.started),
                                 state.request_id};
-    auto reservation = co_await reserve_run(*agent, *parsed, context, state);
-    if (!reservation) co_return fail(exchange, state, Gateway::told_error(reservation.error(), exchange));
+    std::optional<policy::Reservation> reservation;
+    if (state.key && state.key->limits.any()) {
+        auto reserved = co_await reserve_run(*agent, *parsed, context, state);
+        if (!reserved) co_return fail(exchange, state, Gateway::told_error(reserved.error(), exchange));
+        reservation = std::move(*reserved);
+    }
     auto caller = tool_caller(*agent, request.head, state);
     if (*ask) {
         (*ask)->key.principal = owner_of(state);
@@ -208,7 +212,7 @@ core::Awaitable<void> Gateway::chat(net::Request request, net::Exchange& exchang
     } else {
         co_await run_chat(*agent, turn, context, std::move(caller), nullptr, reply, exchange, state);
     }
-    if (*reservation) co_await settle(std::move(**reservation), state, exchange.client_gone());
+    if (reservation) co_await settle(std::move(*reservation), state, exchange.client_gone());
 }
 
 std::string Gateway::owner_of(RequestState const& state) {

@@ -93,7 +93,7 @@ std::vector<memory::StoredTurn> path_to(std::vector<memory::StoredTurn> const& t
 
 } // namespace
 
-core::Awaitable<void> Gateway::conversation_page(net::Request request, Match match, net::Exchange& exchange,
+core::Awaitable<void> Gateway::conversation_page(net::Request& request, Match match, net::Exchange& exchange,
                                                  RequestState& state) {
     core::Context const context{exchange.cancellation(), std::chrono::steady_clock::now() + kPageTime,
                                 state.request_id};

@@ -76,7 +76,7 @@ core::Result<EmbeddingsRequest> parse_embeddings_request(std::string const& body
     return request;
 }
 
-core::Awaitable<void> Gateway::embeddings(net::Request request, net::Exchange& exchange, RequestState& state) {
+core::Awaitable<void> Gateway::embeddings(net::Request& request, net::Exchange& exchange, RequestState& state) {
     auto const catalogue = catalogue_;
     auto const parsed = parse_embeddings_request(request.body);
     if (!parsed) co_return fail(exchange, state, parsed.error());

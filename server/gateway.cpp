@@ -218,7 +218,7 @@ net::Response Gateway::preflight(net::RequestHead const& head, Match const& matc
     return response;
 }
 
-core::Awaitable<void> Gateway::handle(net::Request request, net::Exchange& exchange) {
+core::Awaitable<void> Gateway::handle(net::Request& request, net::Exchange& exchange) {
     auto const& route = all_routes()[request.ticket.route];
     RequestState state;
     state.request_id = request.ticket.request_id;
@@ -234,13 +234,13 @@ core::Awaitable<void> Gateway::handle(net::Request request, net::Exchange& excha
     if (!origin.empty() && origin_allowed(origin, request.head.get("host"))) state.origin = origin;
 
     if (route.id == RouteId::kChatCompletions) {
-        co_await chat(std::move(request), exchange, state);
+        co_await chat(request, exchange, state);
     } else if (route.id == RouteId::kEmbeddings) {
-        co_await embeddings(std::move(request), exchange, state);
+        co_await embeddings(request, exchange, state);
     } else {
         auto const match = match_route(request.head.method, request.head.path);
         if (is_conversation_route(route.id)) {
-            co_await conversation_page(std::move(request), match, exchange, state);
+            co_await conversation_page(request, match, exchange, state);
             co_return log(state, exchange.client_gone());
         }
         auto response = page(route.id, request, match.parameter, state.key.get());

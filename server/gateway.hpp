@@ -101,11 +101,11 @@ public:
     void use(StoredKeys keys) { stored_keys_ = std::move(keys); }
 
     std::optional<net::Response> admit(net::RequestHead const& head, net::Ticket& ticket) override;
-    core::Awaitable<void> handle(net::Request request, net::Exchange& exchange) override;
+    core::Awaitable<void> handle(net::Request& request, net::Exchange& exchange) override;
     net::Response refuse(int status, std::string_view reason) override;
 
 private:
-    core::Awaitable<void> chat(net::Request request, net::Exchange& exchange, RequestState& state);
+    core::Awaitable<void> chat(net::Request& request, net::Exchange& exchange, RequestState& state);
     core::Awaitable<void> run_chat(agents::Agent const& agent, chat::Turn turn, core::Context const& context,
                                    mcp::Caller caller, agents::ConversationTurn* conversation, ChatReply& reply,
                                    net::Exchange& exchange, RequestState& state);
@@ -128,14 +128,14 @@ private:
     core::Awaitable<void> replay(StoredAnswer stored, ChatReply& reply, net::Exchange& exchange, RequestState& state);
     core::Awaitable<void> send_whole(StoredAnswer answer, ChatReply& reply, net::Exchange& exchange,
                                      RequestState& state);
-    core::Awaitable<void> conversation_page(net::Request request, Match match, net::Exchange& exchange,
+    core::Awaitable<void> conversation_page(net::Request& request, Match match, net::Exchange& exchange,
                                             RequestState& state);
     core::Task<net::Response> conversation_answer(core::Context const& context, net::Request const& request,
                                                   RouteId route, std::string first, std::string second,
                                                   std::string principal);
     core::Task<net::Response> fork_conversation(core::Context const& context, memory::ConversationKey key,
                                                 std::string_view body);
-    core::Awaitable<void> embeddings(net::Request request, net::Exchange& exchange, RequestState& state);
+    core::Awaitable<void> embeddings(net::Request& request, net::Exchange& exchange, RequestState& state);
     core::Result<net::Response> page(RouteId route, net::Request const& request, std::string_view parameter,
                                      policy::KeyRecord const* key) const;
 
@@ -157,14 +157,13 @@ private:
         std::optional<agents::ModelPrice> price;
     };
     static std::int64_t tokens_in(std::size_t bytes) noexcept; // roughly
-    /// nullopt: the key has no limits. Errors: those of UsageLimits::reserve, kPermissionDenied for a missing price.
-    core::Task<std::optional<policy::Reservation>> reserve_run(agents::Agent const& agent, ChatRequest const& request,
-                                                               core::Context const& context, RequestState& state);
+    /// For a key with limits. Errors: those of UsageLimits::reserve, kPermissionDenied for a missing price.
+    core::Task<policy::Reservation> reserve_run(agents::Agent const& agent, ChatRequest const& request,
+                                                core::Context const& context, RequestState& state);
     core::Task<policy::Reservation> reserve(chat::Usage estimate, std::vector<PricedModel> models,
                                             core::Context const& context, RequestState& state);
     core::Awaitable<void> settle(policy::Reservation reservation, RequestState const& state, bool client_gone);
-    static void add_rate_limits(std::vector<std::pair<std::string, std::string>>& headers,
-                                policy::RateLimitView const& view);
+    static void add_rate_limits(net::ResponseFields& headers, policy::RateLimitView const& view);
     std::optional<core::Error> check_origin(net::RequestHead const& head) const;
     bool origin_allowed(std::string_view origin, std::string_view host) const;
     net::Response preflight(net::RequestHead const& head, Match const& match, net::Ticket const& ticket) const;

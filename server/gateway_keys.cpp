@@ -70,10 +70,8 @@ std::int64_t Gateway::tokens_in(std::size_t bytes) noexcept {
     return static_cast<std::int64_t>(bytes / kBytesPerToken) + 1;
 }
 
-core::Task<std::optional<policy::Reservation>> Gateway::reserve_run(agents::Agent const& agent,
-                                                                    ChatRequest const& request,
-                                                                    core::Context const& context, RequestState& state) {
-    if (!state.key || !state.key->limits.any()) co_return std::optional<policy::Reservation>();
+core::Task<policy::Reservation> Gateway::reserve_run(agents::Agent const& agent, ChatRequest const& request,
+                                                     core::Context const& context, RequestState& state) {
     auto bytes = agent.config.system_prompt.size();
     for (auto const& message : request.messages)
         bytes += message.json.size();
@@ -83,9 +81,7 @@ core::Task<std::optional<policy::Reservation>> Gateway::reserve_run(agents::Agen
     std::vector<PricedModel> models;
     for (auto const& candidate : agent.candidates)
         models.push_back({candidate.provider->name(), candidate.model_name, candidate.price});
-    auto reserved = co_await reserve(estimate, std::move(models), context, state);
-    if (!reserved) co_return reserved.error();
-    co_return std::optional(std::move(*reserved));
+    co_return co_await reserve(estimate, std::move(models), context, state);
 }
 
 core::Task<policy::Reservation> Gateway::reserve(chat::Usage estimate, std::vector<PricedModel> models,
@@ -125,16 +121,17 @@ core::Awaitable<void> Gateway::settle(policy::Reservation reservation, RequestSt
         .add("reason", settled.error().message);
 }
 
-void Gateway::add_rate_limits(std::vector<std::pair<std::string, std::string>>& headers,
-                              policy::RateLimitView const& view) {
-    auto const add = [&](std::string const& what, std::int64_t limit, std::int64_t remaining) {
-        if (limit == 0) return;
-        headers.emplace_back("x-ratelimit-limit-" + what, std::to_string(limit));
-        headers.emplace_back("x-ratelimit-remaining-" + what, std::to_string(remaining));
-        headers.emplace_back("x-ratelimit-reset-" + what, in_words(view.resets_ms));
-    };
-    add("requests", view.limit_requests, view.remaining_requests);
-    add("tokens", view.limit_tokens, view.remaining_tokens);
+void Gateway::add_rate_limits(net::ResponseFields& headers, policy::RateLimitView const& view) {
+    if (view.limit_requests != 0) {
+        headers.emplace_back("x-ratelimit-limit-requests", std::to_string(view.limit_requests));
+        headers.emplace_back("x-ratelimit-remaining-requests", std::to_string(view.remaining_requests));
+        headers.emplace_back("x-ratelimit-reset-requests", in_words(view.resets_ms));
+    }
+    if (view.limit_tokens != 0) {
+        headers.emplace_back("x-ratelimit-limit-tokens", std::to_string(view.limit_tokens));
+        headers.emplace_back("x-ratelimit-remaining-tokens", std::to_string(view.remaining_tokens));
+        headers.emplace_back("x-ratelimit-reset-tokens", in_words(view.resets_ms));
+    }
 }
 
 } // namespace parley::server

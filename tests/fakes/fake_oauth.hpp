@@ -92,7 +92,7 @@ public:
 
     std::optional<net::Response> admit(net::RequestHead const&, net::Ticket&) override { return std::nullopt; }
 
-    core::Awaitable<void> handle(net::Request request, net::Exchange& exchange) override {
+    core::Awaitable<void> handle(net::Request& request, net::Exchange& exchange) override {
         std::string target(request.head.target);
         auto const query = std::min(target.find('?'), target.size());
         auto const path = target.substr(0, query);

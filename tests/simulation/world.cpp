@@ -254,7 +254,7 @@ core::Awaitable<Answered> World::ask(std::size_t replica, Sending sending, Reque
     if (refused) {
         exchange->respond(std::move(*refused));
     } else {
-        co_await gateway.handle(std::move(http), *exchange);
+        co_await gateway.handle(http, *exchange);
     }
     if (is_first) first_.reset();
     request.is_over = true;

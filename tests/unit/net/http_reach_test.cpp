@@ -14,7 +14,7 @@ namespace {
 class Hello final : public HttpHandler {
 public:
     std::optional<Response> admit(RequestHead const&, Ticket&) override { return std::nullopt; }
-    core::Awaitable<void> handle(Request, Exchange& exchange) override {
+    core::Awaitable<void> handle(Request&, Exchange& exchange) override {
         ++asked;
         Response response;
         response.headers = {{"www-authenticate", "Negotiate"}, {"www-authenticate", "Bearer"}};
