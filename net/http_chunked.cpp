@@ -8,6 +8,15 @@ namespace parley::net {
 
 using namespace http_chars;
 
+namespace {
+
+constexpr int hex_digit(char c) noexcept {
+    if (c >= '0' && c <= '9') return c - '0';
+    return lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
+}
+
+} // namespace
+
 ChunkedReader::Status ChunkedReader::next(std::string_view& bytes, std::string_view& data) noexcept {
     while (!bytes.empty()) {
         if (state_ == State::kEnd) return Status::kDone;
@@ -20,6 +29,8 @@ ChunkedReader::Status ChunkedReader::next(std::string_view& bytes, std::string_v
             if (size_ == 0) state_ = State::kDataCr;
             return Status::kData;
         }
+        take_frame(bytes);
+        if (bytes.empty() || state_ == State::kData) continue;
         auto const status = step(bytes.front());
         if (status == Status::kBad) {
             state_ = State::kBad;
@@ -31,6 +42,27 @@ ChunkedReader::Status ChunkedReader::next(std::string_view& bytes, std::string_v
     return state_ == State::kEnd ? Status::kDone : Status::kNeedMore;
 }
 
+// What nearly always stands between two pieces of data, in one go. What it does not know it leaves to step().
+void ChunkedReader::take_frame(std::string_view& bytes) noexcept {
+    if (state_ == State::kDataCr && bytes.starts_with("\r\n")) {
+        bytes.remove_prefix(2);
+        state_ = State::kSize;
+    }
+    if (state_ != State::kSize || digits_ != 0) return;
+    constexpr std::size_t kUsualDigitsMax = 8;
+    std::uint64_t size = 0;
+    std::size_t digits = 0;
+    for (; digits < std::min(bytes.size(), kUsualDigitsMax); ++digits) {
+        auto const digit = hex_digit(bytes[digits]);
+        if (digit < 0) break;
+        size = size * 16 + static_cast<unsigned>(digit);
+    }
+    if (size == 0 || bytes.substr(digits, 2) != "\r\n") return;
+    bytes.remove_prefix(digits + 2);
+    size_ = size;
+    state_ = State::kData;
+}
+
 ChunkedReader::Status ChunkedReader::step(char c) noexcept {
     auto const go = [this](State next) {
         state_ = next;
@@ -38,9 +70,7 @@ ChunkedReader::Status ChunkedReader::step(char c) noexcept {
     };
     switch (state_) {
         case State::kSize: {
-            auto const digit = c >= '0' && c <= '9'                 ? c - '0'
-                               : lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10
-                                                                    : -1;
+            auto const digit = hex_digit(c);
             if (digit >= 0) {
                 if (++digits_ > 15) return Status::kBad;
                 size_ = size_ * 16 + static_cast<unsigned>(digit);

@@ -40,6 +40,7 @@ private:
         kBad
     };
 
+    void take_frame(std::string_view& bytes) noexcept;
     Status step(char c) noexcept;
 
     State state_ = State::kSize;

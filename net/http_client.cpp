@@ -55,7 +55,8 @@ public:
             auto const reused = lease->reused();
             auto exchange = std::make_unique<PooledExchange>(loop_, context, upstream, std::move(*lease), total_end);
             auto untouched = true;
-            auto const pieces = std::array<std::string_view, 4>{head, request.body, request.slice, request.tail};
+            auto pieces =
+                std::array<std::string_view, Stream::kPiecesMax>{head, request.body, request.slice, request.tail};
             auto const answered = co_await exchange->exchange(pieces, request.method == "HEAD", untouched);
             if (answered) {
                 co_return std::unique_ptr<ClientExchange>(std::move(exchange));

@@ -65,7 +65,7 @@ core::Awaitable<Connection::Next> Connection::serve_one() {
     request.head_bytes = std::move(in_); // a long string: its bytes, and the views into them, stay where they are
     take_rest(request, head_size);
     if (request.head.expects_continue && in_.empty() && request.body.empty() && request.head.body != BodyKind::kNone) {
-        send("HTTP/1.1 100 Continue\r\n\r\n", {});
+        send({"HTTP/1.1 100 Continue\r\n\r\n"});
     }
     if (!has_whole_body(request)) { // most often it came with the head
         auto const whole = co_await read_body(request);

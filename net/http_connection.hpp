@@ -3,6 +3,7 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -63,7 +64,7 @@ private:
     core::Awaitable<void> close();
 
     void refuse(int status, std::string_view reason);
-    void send(std::string_view head, std::string_view body);
+    void send(std::array<std::string_view, 3> pieces);
     void send_piece(std::string_view bytes);
     void append_head(std::string& out, Response const& response, std::optional<std::size_t> length);
     void arm_read();

@@ -236,7 +236,7 @@ void Connection::on_client_eof() {
     if (answer_ == Answer::kStream) {
         on_heartbeat();
     } else if (answer_ == Answer::kNone && !http_1_0_) {
-        send("HTTP/1.1 100 Continue\r\n\r\n", {});
+        send({"HTTP/1.1 100 Continue\r\n\r\n"});
     }
 }
 

@@ -49,7 +49,7 @@ void Connection::respond(Response response) {
     head.reserve(512);
     auto const bodiless = response.status == 204 || response.status == 304;
     append_head(head, response, bodiless ? std::nullopt : std::optional(response.body.size()));
-    send(head, head_request_ || bodiless ? std::string_view{} : std::string_view(response.body));
+    send({head, head_request_ || bodiless ? std::string_view{} : std::string_view(response.body)});
 }
 
 void Connection::start_stream(Response head, std::string_view heartbeat) {
@@ -60,7 +60,7 @@ void Connection::start_stream(Response head, std::string_view heartbeat) {
     std::string bytes;
     bytes.reserve(512);
     append_head(bytes, head, std::nullopt);
-    send(bytes, {});
+    send({bytes});
     heartbeat_.after(limits_.heartbeat);
 }
 
@@ -75,13 +75,12 @@ core::Awaitable<bool> Connection::write(std::string_view bytes) {
 
 // A piece of a stream, in the framing that the client's version knows.
 void Connection::send_piece(std::string_view bytes) {
-    if (http_1_0_) return send(bytes, {});
-    std::string frame;
-    frame.reserve(bytes.size() + 16);
-    char size[16];
-    auto const end = std::to_chars(size, size + sizeof size, bytes.size(), 16).ptr;
-    frame.append(size, static_cast<std::size_t>(end - size)).append("\r\n").append(bytes).append("\r\n");
-    send(frame, {});
+    if (http_1_0_) return send({bytes});
+    char size[18];
+    auto* const end = std::to_chars(size, size + 16, bytes.size(), 16).ptr;
+    end[0] = '\r';
+    end[1] = '\n';
+    send({std::string_view(size, static_cast<std::size_t>(end + 2 - size)), bytes, "\r\n"});
 }
 
 void Connection::on_heartbeat() noexcept {
@@ -94,7 +93,7 @@ void Connection::finish() {
     if (answer_ != Answer::kStream) return;
     answer_ = Answer::kStreamEnded;
     heartbeat_.never();
-    if (!http_1_0_) send("0\r\n\r\n", {});
+    if (!http_1_0_) send({"0\r\n\r\n"});
 }
 
 void Connection::append_head(std::string& out, Response const& response, std::optional<std::size_t> length) {
@@ -118,17 +117,14 @@ void Connection::append_head(std::string& out, Response const& response, std::op
 }
 
 // Tries the socket at once; what it does not take waits in out_.
-void Connection::send(std::string_view head, std::string_view body) {
+void Connection::send(std::array<std::string_view, 3> pieces) {
     if (lost_) return;
-    if (out_.size() == out_sent_) {
-        auto const wrote = stream_->try_write(std::array{head, body});
-        if (wrote.status == IoStatus::kError) return lost();
-        auto const from_head = std::min(wrote.bytes, head.size());
-        head.remove_prefix(from_head);
-        body.remove_prefix(wrote.bytes - from_head);
-    }
-    if (head.empty() && body.empty()) return;
-    out_.append(head).append(body);
+    auto status = IoStatus::kWouldBlockWrite;
+    if (out_.size() == out_sent_) status = write_some(*stream_, pieces);
+    if (status == IoStatus::kOk) return;
+    if (status == IoStatus::kError) return lost();
+    for (auto const& piece : pieces)
+        out_.append(piece);
     arm_write();
 }
 

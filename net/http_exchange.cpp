@@ -45,11 +45,12 @@ std::string PooledExchange::header_list(std::string_view name) const {
     return joined;
 }
 
-core::Task<> PooledExchange::exchange(std::span<std::string_view const> request, bool to_head_request,
-                                      bool& untouched) {
+core::Task<> PooledExchange::exchange(std::span<std::string_view> request, bool to_head_request, bool& untouched) {
     untouched = true;
     wait_for(Wait::kFirstByte, upstream_->timeouts.first_byte);
-    auto const written = co_await write_all(lease_.stream(), request);
+    auto const status = write_some(lease_.stream(), request);
+    auto written = status == IoStatus::kOk;
+    if (!written && status != IoStatus::kError) written = co_await write_rest(lease_.stream(), request);
     // A server may refuse early and close; what it says counts more than that our last bytes were not taken.
     std::string bytes;
     auto interim = 0;

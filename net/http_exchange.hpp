@@ -79,7 +79,7 @@ public:
 
     /// Sends the request and reads the head of the answer. Errors as HttpClient::send.
     /// `untouched` tells whether nothing at all came back.
-    core::Task<> exchange(std::span<std::string_view const> request, bool to_head_request, bool& untouched);
+    core::Task<> exchange(std::span<std::string_view> request, bool to_head_request, bool& untouched);
 
     core::Task<std::string_view> read() override;
     void release() noexcept override;

@@ -95,7 +95,9 @@ private:
     core::Log log_;
     core::MetricSet metrics_;
     core::IdGenerator ids_;
-    boost::asio::io_context context_{1}; // its handlers may use all of the above when they are destroyed with it
+    // One thread runs it and uses what belongs to it, so that its sockets need no locks; post() and stop() keep theirs.
+    boost::asio::io_context context_{
+        BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO}; // its handlers may use all of the above when they are destroyed with it
     boost::asio::steady_timer sweep_timer_{context_};
     boost::intrusive::list<Deadline, boost::intrusive::constant_time_size<false>> deadlines_;
 };

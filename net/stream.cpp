@@ -22,10 +22,16 @@ public:
     IoCount try_read(std::span<char> into) noexcept override {
         for (;;) {
             auto const n = ::recv(socket_.native_handle(), into.data(), into.size(), MSG_DONTWAIT);
-            if (n > 0) return {IoStatus::kOk, static_cast<std::size_t>(n)};
+            if (n > 0) {
+                maybe_readable_ = static_cast<std::size_t>(n) == into.size();
+                return {IoStatus::kOk, static_cast<std::size_t>(n)};
+            }
             if (n == 0) return {IoStatus::kEof, 0};
             if (errno == EINTR) continue;
-            if (errno == EAGAIN || errno == EWOULDBLOCK) return {IoStatus::kWouldBlockRead, 0};
+            if (errno == EAGAIN || errno == EWOULDBLOCK) {
+                maybe_readable_ = false;
+                return {IoStatus::kWouldBlockRead, 0};
+            }
             return failed();
         }
     }
@@ -77,16 +83,13 @@ void Stream::shutdown_send() noexcept {
     socket_.shutdown(TcpSocket::shutdown_send, ignored);
 }
 
-core::Awaitable<boost::system::error_code> Stream::wait_readable() {
-    boost::system::error_code error;
-    co_await socket_.async_wait(TcpSocket::wait_read, boost::asio::redirect_error(use_awaitable, error));
-    co_return error;
+core::Awaitable<void> Stream::wait_readable(boost::system::error_code& error) {
+    maybe_readable_ = true;
+    return socket_.async_wait(TcpSocket::wait_read, boost::asio::redirect_error(use_awaitable, error));
 }
 
-core::Awaitable<boost::system::error_code> Stream::wait_writable() {
-    boost::system::error_code error;
-    co_await socket_.async_wait(TcpSocket::wait_write, boost::asio::redirect_error(use_awaitable, error));
-    co_return error;
+core::Awaitable<void> Stream::wait_writable(boost::system::error_code& error) {
+    return socket_.async_wait(TcpSocket::wait_write, boost::asio::redirect_error(use_awaitable, error));
 }
 
 void Stream::abort() noexcept {
@@ -108,24 +111,27 @@ std::unique_ptr<Stream> make_plain_stream(TcpSocket socket) {
     return std::make_unique<PlainStream>(std::move(socket));
 }
 
-core::Awaitable<bool> write_all(Stream& stream, std::span<std::string_view const> pieces) {
-    std::array<std::string_view, Stream::kPiecesMax> left;
-    std::copy_n(pieces.begin(), std::min(pieces.size(), left.size()), left.begin());
-    auto const is_done = [&left] { return std::ranges::all_of(left, &std::string_view::empty); };
-    while (!is_done()) {
-        auto wrote = stream.try_write(left);
-        if (wrote.status == IoStatus::kError || wrote.status == IoStatus::kEof) co_return false;
-        for (auto& piece : left) {
+IoStatus write_some(Stream& stream, std::span<std::string_view> pieces) noexcept {
+    while (!std::ranges::all_of(pieces, &std::string_view::empty)) {
+        auto wrote = stream.try_write(pieces);
+        if (wrote.status != IoStatus::kOk) return wrote.status == IoStatus::kEof ? IoStatus::kError : wrote.status;
+        for (auto& piece : pieces) {
             auto const part = std::min(wrote.bytes, piece.size());
             piece.remove_prefix(part);
             wrote.bytes -= part;
         }
-        if (wrote.status == IoStatus::kOk) continue;
+    }
+    return IoStatus::kOk;
+}
+
+core::Awaitable<bool> write_rest(Stream& stream, std::span<std::string_view> pieces) {
+    for (auto status = write_some(stream, pieces); status != IoStatus::kOk; status = write_some(stream, pieces)) {
+        if (status == IoStatus::kError) co_return false;
         boost::system::error_code error;
-        if (wrote.status == IoStatus::kWouldBlockRead) {
-            error = co_await stream.wait_readable();
+        if (status == IoStatus::kWouldBlockRead) {
+            co_await stream.wait_readable(error);
         } else {
-            error = co_await stream.wait_writable();
+            co_await stream.wait_writable(error);
         }
         if (error || !stream.is_open()) co_return false;
     }
@@ -135,12 +141,13 @@ core::Awaitable<bool> write_all(Stream& stream, std::span<std::string_view const
 core::Awaitable<IoCount> read_some(Stream& stream, std::span<char> into) {
     for (;;) {
         if (!stream.is_open()) co_return IoCount{IoStatus::kError, 0};
-        auto const got = stream.try_read(into);
+        auto got = IoCount{IoStatus::kWouldBlockRead, 0};
+        if (stream.maybe_readable()) got = stream.try_read(into);
         boost::system::error_code error;
         if (got.status == IoStatus::kWouldBlockRead) {
-            error = co_await stream.wait_readable();
+            co_await stream.wait_readable(error);
         } else if (got.status == IoStatus::kWouldBlockWrite) {
-            error = co_await stream.wait_writable();
+            co_await stream.wait_writable(error);
         } else {
             co_return got;
         }

@@ -52,9 +52,12 @@ public:
     /// True while decrypted or undecrypted bytes may be pending although the socket is not readable.
     virtual bool has_buffered() const noexcept { return false; }
 
-    /// Waits until the socket may be readable (or writable). Errors: operation_aborted after abort().
-    core::Awaitable<boost::system::error_code> wait_readable();
-    core::Awaitable<boost::system::error_code> wait_writable();
+    /// Waits until the socket may be readable (or writable). `error`: operation_aborted after abort().
+    core::Awaitable<void> wait_readable(boost::system::error_code& error);
+    core::Awaitable<void> wait_writable(boost::system::error_code& error);
+
+    /// False when the last try_read has emptied the socket: there is no point in another before a wait.
+    bool maybe_readable() const noexcept { return maybe_readable_; }
 
     /// Makes every wait end now and the connection unusable. Safe to call twice.
     void abort() noexcept;
@@ -71,12 +74,17 @@ public:
 protected:
     TcpSocket socket_;
     boost::system::error_code last_error_;
+    bool maybe_readable_ = true; // until a read found less than it asked for
 };
 
 std::unique_ptr<Stream> make_plain_stream(TcpSocket socket);
 
-/// Writes all pieces, at most Stream::kPiecesMax. False = the connection is lost.
-core::Awaitable<bool> write_all(Stream& stream, std::span<std::string_view const> pieces);
+/// Writes what is taken at once of at most Stream::kPiecesMax pieces, and leaves in them what was not. kOk: nothing;
+/// kWouldBlock*: wait for that direction; kError: the connection is lost.
+IoStatus write_some(Stream& stream, std::span<std::string_view> pieces) noexcept;
+
+/// Goes on until all is written. False = the connection is lost.
+core::Awaitable<bool> write_rest(Stream& stream, std::span<std::string_view> pieces);
 
 /// Waits for and reads the next bytes. kOk with bytes > 0, kEof or kError.
 core::Awaitable<IoCount> read_some(Stream& stream, std::span<char> into);

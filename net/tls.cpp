@@ -97,9 +97,9 @@ public:
             auto const got = outcome(0, 0);
             boost::system::error_code error;
             if (got.status == IoStatus::kWouldBlockRead) {
-                error = co_await wait_readable();
+                co_await wait_readable(error);
             } else if (got.status == IoStatus::kWouldBlockWrite) {
-                error = co_await wait_writable();
+                co_await wait_writable(error);
             } else {
                 co_return core::make_error(core::Errc::kUpstreamTls, "The TLS handshake failed.", {}, last_error());
             }
