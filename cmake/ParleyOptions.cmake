@@ -48,6 +48,19 @@ else()
     target_compile_options(parley_flags INTERFACE -fcf-protection=full)
   endif()
 endif()
+# What the program does most often, as it was recorded, so that the compiler inlines and lays out for that
+# (docs/decisions/0015-profile.md). Of no use to a build that is not the one that ships.
+set(PARLEY_PROFILE "use" CACHE STRING "use = cmake/parley.profdata, record = write one (make profile), off")
+if(PARLEY_PROFILE STREQUAL "record")
+  add_compile_options(-fprofile-generate -fprofile-update=atomic)
+  add_link_options(-fprofile-generate)
+elseif(PARLEY_PROFILE STREQUAL "use" AND CMAKE_BUILD_TYPE STREQUAL "Release" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang"
+       AND NOT PARLEY_SANITIZE)
+  # A function that has changed since, or that another release's headers made different, does without.
+  add_compile_options(-fprofile-use=${CMAKE_SOURCE_DIR}/cmake/parley.profdata -Wno-profile-instr-unprofiled
+                      -Wno-profile-instr-out-of-date -Wno-backend-plugin)
+endif()
+
 option(PARLEY_FUZZ "Build the fuzz targets with libFuzzer" OFF)
 if(PARLEY_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
