@@ -1,6 +1,7 @@
 // parley_bench_load: sends chat completions to a gateway and prints one JSON line about what came back.
 // Closed loop (a fixed number of requests under way) or open loop (a constant rate, timed from when each request was
-// due, so that a stall is counted in full). Checks every answer. One epoll loop on one thread owns every connection.
+// due, so that a stall is counted in full). Checks every answer. A client may also leave in the middle of one, or read
+// nothing of it. One epoll loop on one thread owns every connection.
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -9,8 +10,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <deque>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,9 +19,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "bench/common/http_reader.hpp"
+#include "bench/common/answer_check.hpp"
+#include "bench/common/load_connection.hpp"
+#include "bench/common/load_options.hpp"
 #include "bench/common/load_report.hpp"
-#include "bench/common/mark.hpp"
 #include "bench/common/sockets.hpp"
 
 namespace parley::bench {
@@ -30,90 +30,86 @@ namespace {
 
 constexpr std::size_t kReadBytes = std::size_t{256} * 1024;
 constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
+constexpr std::size_t kConnectsAtOnce = 256; // fewer than any server's backlog: a lost SYN costs a second
+constexpr int kStalledReceiveBytes = 4096;   // what a client that reads nothing still takes
 
-struct Options {
-    std::string host = "127.0.0.1";
-    std::uint16_t port = 9001;
-    std::string path = "/v1/chat/completions";
-    std::string body_file;
-    std::vector<std::string> headers;
-    std::uint32_t connections = 32;
-    double rate = 0; // requests per second; 0: closed loop
-    double duration_s = 2;
-    std::uint64_t requests_max = 0; // 0: no limit but the duration
-    double ramp_s = 0;              // closed loop: time over which the connections start
-    double drain_s = 10;            // after the duration, for answers under way
-    bool stream = false;
-    std::uint32_t events = 50;  // marks that a stream must carry
-    std::uint64_t sessions = 0; // conversations that the requests name in turn; 0: none
-};
+using Connection = LoadConnection;
+using Phase = LoadConnection::Phase;
 
-// The header that names a conversation; its digits are written anew for each request.
-constexpr std::string_view kSessionHeader = "X-Session-Id: bench-000000000000";
-constexpr std::size_t kSessionDigits = 12;
-
-enum class Phase { kClosed, kConnecting, kIdle, kBusy };
-
-struct Connection {
-    int fd = -1;
-    Phase phase = Phase::kClosed;
-    bool waits_for_room = false;
-    HttpReader reader{HttpReader::Kind::kResponse};
-    MarkScanner scanner;
-    std::size_t sent_bytes = 0;
-    std::uint32_t marks = 0;
-    std::uint64_t session = 0;
-    std::uint64_t start_ns = 0; // when the request was due (open loop) or sent (closed loop)
-    std::string refusal;        // first bytes of the body of an answer that is not 200
+// When a client leaves its request, should it still be under way.
+struct Leave {
+    std::uint64_t due_ns;
+    std::uint64_t number;
+    std::uint32_t id;
 };
 
 class LoadGenerator {
 public:
-    LoadGenerator(Options const& options, std::string request)
+    explicit LoadGenerator(LoadOptions const& options)
         : options_(options),
           address_(ipv4_address(options.host, options.port)),
-          request_(std::move(request)),
+          request_(options),
           input_(kReadBytes),
           connections_(options.connections),
-          marks_expected_(options.stream ? options.events : 1),
-          session_at_(request_.find(kSessionHeader) + kSessionHeader.size() - kSessionDigits) {}
+          check_(options_, report_) {}
 
     LoadReport run() {
         connect_all();
         begin_ns_ = now_ns();
-        std::uint64_t const end_ns = begin_ns_ + to_ns(options_.duration_s);
-        std::uint64_t last_ns = begin_ns_;
+        end_ns_ = begin_ns_ + to_ns(options_.duration_s);
+        if (options_.progress_s > 0) progress_ns_ = begin_ns_;
+        std::uint64_t const drained_ns = end_ns_ + to_ns(options_.drain_s);
         for (;;) {
             std::uint64_t const now = now_ns();
-            accepting_ = now < end_ns && may_start();
+            if (now >= progress_ns_) print_progress(now);
+            leave_due(now);
+            accepting_ = now < end_ns_ && may_start();
             if (accepting_) start_due(now);
+            if (now >= end_ns_ && options_.stall) leave_all();
+            if (now >= end_ns_ && options_.drop_backlog) drop_backlog();
             if (!accepting_ && busy_ == 0 && backlog_.empty()) break;
-            if (now > end_ns + to_ns(options_.drain_s)) {
+            if (now > drained_ns) {
                 give_up();
                 break;
             }
-            std::uint64_t until_ns = accepting_ ? end_ns : end_ns + to_ns(options_.drain_s);
-            if (accepting_ && next_start_ns() != 0) until_ns = std::min(until_ns, next_start_ns());
-            epoll_.wait(until_ns, [this](std::uint32_t id, std::uint32_t events) { on_ready(id, events); });
-            last_ns = std::max(last_ns, last_answer_ns_);
+            epoll_.wait(next_ns(drained_ns), [this](std::uint32_t id, std::uint32_t events) { on_ready(id, events); });
         }
-        report_.elapsed_s = static_cast<double>(last_ns - begin_ns_) / static_cast<double>(kNsPerSecond);
+        report_.elapsed_s = seconds_since_begin(std::max(begin_ns_, last_answer_ns_));
         return report_;
     }
 
 private:
-    [[nodiscard]] bool open_loop() const { return options_.rate > 0; }
+    static constexpr std::uint64_t kNever = UINT64_MAX;
     static std::uint64_t to_ns(double seconds) {
         return static_cast<std::uint64_t>(seconds * static_cast<double>(kNsPerSecond));
+    }
+    [[nodiscard]] double seconds_since_begin(std::uint64_t time_ns) const {
+        return static_cast<double>(time_ns - begin_ns_) / static_cast<double>(kNsPerSecond);
+    }
+
+    // When there is something to do, should nothing arrive.
+    [[nodiscard]] std::uint64_t next_ns(std::uint64_t drained_ns) const {
+        std::uint64_t until_ns = std::min(progress_ns_, accepting_ || options_.stall ? end_ns_ : drained_ns);
+        if (accepting_ && next_start_ns() != 0) until_ns = std::min(until_ns, next_start_ns());
+        if (!leaves_.empty()) until_ns = std::min(until_ns, leaves_.front().due_ns);
+        return until_ns;
+    }
+
+    void print_progress(std::uint64_t now) {
+        progress_ns_ += to_ns(options_.progress_s);
+        std::printf("{\"progress_s\":%.3f,\"done\":%llu}\n", seconds_since_begin(now),
+                    static_cast<unsigned long long>(report_.requests + report_.refused + report_.aborted));
+        std::fflush(stdout);
     }
 
     // --- connections
 
     void connect_all() {
-        for (std::uint32_t id = 0; id < connections_.size(); ++id)
-            connect(id);
-        std::uint64_t const deadline_ns = now_ns() + 10 * kNsPerSecond;
+        std::uint64_t const deadline_ns = now_ns() + 20 * kNsPerSecond;
+        std::size_t begun = 0;
         while (idle_.size() < connections_.size()) {
+            for (; begun < connections_.size() && begun < idle_.size() + kConnectsAtOnce; ++begun)
+                connect(static_cast<std::uint32_t>(begun));
             if (now_ns() > deadline_ns || report_.fault_count() > 0) {
                 errno = 0;
                 die("cannot open " + std::to_string(connections_.size()) + " connections to port " +
@@ -126,7 +122,9 @@ private:
 
     void connect(std::uint32_t id) {
         Connection& connection = connections_[id];
-        connection.fd = connect_to(address_);
+        ConnectOptions const how = {.source = options_.sources == 0 ? 0 : 1 + id % options_.sources,
+                                    .receive_bytes_max = options_.stall ? kStalledReceiveBytes : 0};
+        connection.fd = connect_to(address_, how);
         if (connection.fd < 0) return report_.add_fault(Fault::kConnect, error_text(errno));
         connection.phase = Phase::kConnecting;
         connection.waits_for_room = true;
@@ -150,7 +148,7 @@ private:
     // Closes; `again` opens the connection anew, so that the number under way stays what was asked for.
     void drop(std::uint32_t id, Connection& connection, bool again) {
         if (connection.phase == Phase::kBusy) --busy_;
-        std::erase(idle_, id);
+        if (connection.phase == Phase::kIdle) std::erase(idle_, id);
         ::close(connection.fd);
         connection.phase = Phase::kClosed;
         connection.reader.reset();
@@ -160,7 +158,8 @@ private:
     void want_room(std::uint32_t id, Connection& connection, bool wanted) {
         if (connection.waits_for_room == wanted) return;
         connection.waits_for_room = wanted;
-        epoll_.change(connection.fd, wanted ? EPOLLIN | EPOLLOUT : EPOLLIN, id);
+        std::uint32_t const reads = options_.stall ? 0 : EPOLLIN;
+        epoll_.change(connection.fd, wanted ? reads | EPOLLOUT : reads, id);
     }
 
     // --- when to send
@@ -169,7 +168,7 @@ private:
 
     // When the next request is due by the clock; 0 if the next one only waits for an answer.
     [[nodiscard]] std::uint64_t next_start_ns() const {
-        if (open_loop()) return begin_ns_ + to_ns(static_cast<double>(due_) / options_.rate);
+        if (options_.open_loop()) return begin_ns_ + to_ns(static_cast<double>(due_) / options_.rate);
         if (due_ >= options_.connections) return 0;
         return begin_ns_ + to_ns(options_.ramp_s * static_cast<double>(due_) / options_.connections);
     }
@@ -178,7 +177,8 @@ private:
         while (may_start() && next_start_ns() != 0 && next_start_ns() <= now) {
             std::uint64_t const due_ns = next_start_ns();
             ++due_;
-            dispatch(open_loop() ? due_ns : now);
+            if (options_.open_loop()) report_.send_lag.add(static_cast<std::int64_t>(now - due_ns));
+            dispatch(options_.open_loop() ? due_ns : now);
         }
     }
 
@@ -201,11 +201,16 @@ private:
             backlog_.pop_front();
             return begin_request(id, start_ns);
         }
-        if (!open_loop() && accepting_ && may_start() && due_ >= options_.connections) {
+        if (!options_.open_loop() && accepting_ && may_start() && due_ >= options_.connections) {
             ++started_;
             return begin_request(id, now_ns());
         }
         idle_.push_back(id);
+    }
+
+    void drop_backlog() {
+        report_.unsent += backlog_.size();
+        backlog_.clear();
     }
 
     // --- one request
@@ -214,29 +219,28 @@ private:
         Connection& connection = connections_[id];
         connection.phase = Phase::kBusy;
         connection.start_ns = start_ns;
-        if (options_.sessions != 0) connection.session = next_session_++ % options_.sessions;
+        connection.sent_ns = now_ns();
+        connection.number = next_number_++;
+        connection.leaving = false;
         connection.sent_bytes = 0;
         connection.marks = 0;
         connection.reader.reset();
         connection.scanner.reset();
         connection.refusal.clear();
         ++busy_;
-        if (open_loop()) report_.send_lag.add(static_cast<std::int64_t>(now_ns() - start_ns));
+        if (options_.leave_after_ms > 0)
+            leaves_.push_back({connection.sent_ns + to_ns(options_.leave_after_ms / 1000), connection.number, id});
         send(id, connection);
     }
 
     void send(std::uint32_t id, Connection& connection) {
-        if (options_.sessions != 0) name_session(connection.session);
-        std::string_view const rest = std::string_view(request_).substr(connection.sent_bytes);
+        std::uint64_t const session = options_.sessions == 0 ? 0 : connection.number % options_.sessions;
+        std::string_view const rest = request_.of(session, connection.number).substr(connection.sent_bytes);
         ssize_t const sent = ::send(connection.fd, rest.data(), rest.size(), MSG_NOSIGNAL);
-        if (sent < 0 && errno != EAGAIN && errno != EINTR) return fail(id, connection, Fault::kClosed, "send failed");
+        // A server may refuse and close before it has read all: what it said is still to be read.
+        if (sent < 0 && errno != EAGAIN && errno != EINTR) return receive(id, connection);
         if (sent > 0) connection.sent_bytes += static_cast<std::size_t>(sent);
         want_room(id, connection, connection.sent_bytes < request_.size());
-    }
-
-    void name_session(std::uint64_t session) {
-        for (std::size_t at = session_at_ + kSessionDigits; at > session_at_; session /= 10)
-            request_[--at] = static_cast<char>('0' + session % 10);
     }
 
     void on_ready(std::uint32_t id, std::uint32_t events) {
@@ -257,6 +261,7 @@ private:
         std::string_view bytes(input_.data(), static_cast<std::size_t>(got));
         bytes.remove_prefix(
             connection.reader.feed(bytes, [&](std::string_view piece) { read_body(connection, piece, now); }));
+        if (connection.leaving) return leave(id, connection);
         if (connection.reader.failed()) return fail(id, connection, Fault::kFraming, connection.reader.first_line());
         if (!connection.reader.complete()) return;
         if (!bytes.empty()) return fail(id, connection, Fault::kFraming, "bytes after the end of the answer");
@@ -270,84 +275,95 @@ private:
         }
         connection.scanner.feed(piece, [&](std::uint64_t sent_ns) {
             if (connection.marks == 0) report_.first_event.add(static_cast<std::int64_t>(now - connection.start_ns));
-            report_.event_delay.add(static_cast<std::int64_t>(now - sent_ns));
-            ++connection.marks;
+            if (in_window(now)) report_.event_delay.add(static_cast<std::int64_t>(now - sent_ns));
+            if (++connection.marks == options_.leave_after_events) connection.leaving = true;
         });
     }
 
+    [[nodiscard]] bool in_window(std::uint64_t now) const {
+        return now >= begin_ns_ + to_ns(options_.window_from_s) &&
+               (options_.window_to_s <= 0 || now < begin_ns_ + to_ns(options_.window_to_s));
+    }
+
     void finish(std::uint32_t id, Connection& connection, std::uint64_t now) {
-        if (as_expected(connection)) {
-            ++report_.requests;
-            report_.marks += connection.marks;
-            report_.latency.add(static_cast<std::int64_t>(now - connection.start_ns));
-        }
+        check_.whole(connection, now, now < end_ns_);
         last_answer_ns_ = now;
-        if (!connection.reader.keep_alive()) return drop(id, connection, true);
+        // What was refused before all of it was sent: the rest would be read as the next request.
+        bool const whole = connection.sent_bytes == request_.size();
+        if (!connection.reader.keep_alive() || !whole) return drop(id, connection, true);
         --busy_;
         become_free(id);
     }
 
-    bool as_expected(Connection const& connection) {
-        if (connection.reader.status() != 200) {
-            report_.add_fault(Fault::kStatus, std::string(connection.reader.first_line()) + ": " + connection.refusal);
-        } else if (connection.marks != marks_expected_) {
-            report_.add_fault(Fault::kMarks, std::to_string(connection.marks) + " content events arrived, " +
-                                                 std::to_string(marks_expected_) + " were expected");
-        } else if (options_.stream && !connection.scanner.ended_with_done()) {
-            report_.add_fault(Fault::kNoDone, "the stream did not end with data: [DONE]");
-        } else {
-            return true;
-        }
-        return false;
-    }
-
     void fail(std::uint32_t id, Connection& connection, Fault fault, std::string_view words) {
         report_.add_fault(fault, words);
+        check_.cut(connection);
         drop(id, connection, true);
     }
 
     void give_up() {
         for (std::size_t i = 0; i < busy_ + backlog_.size(); ++i)
             report_.add_fault(Fault::kTimeout, "no complete answer within the drain time");
+        for (Connection const& connection : connections_) {
+            if (connection.phase == Phase::kBusy) check_.cut(connection);
+        }
     }
 
-    Options options_;
+    // --- clients that leave
+
+    void leave(std::uint32_t id, Connection& connection) {
+        check_.left(connection);
+        last_answer_ns_ = now_ns();
+        drop(id, connection, true);
+    }
+
+    void leave_due(std::uint64_t now) {
+        for (; !leaves_.empty() && leaves_.front().due_ns <= now; leaves_.pop_front()) {
+            Leave const due = leaves_.front();
+            Connection& connection = connections_[due.id];
+            if (connection.phase == Phase::kBusy && connection.number == due.number) leave(due.id, connection);
+        }
+    }
+
+    // Of clients that read nothing: only the status is looked at.
+    void leave_all() {
+        for (std::uint32_t id = 0; id < connections_.size(); ++id) {
+            Connection& connection = connections_[id];
+            if (connection.phase != Phase::kBusy) continue;
+            ssize_t const got = ::recv(connection.fd, input_.data(), input_.size(), 0);
+            std::string_view const answer(input_.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
+            if (answer.starts_with("HTTP/1.1 200 ")) {
+                ++report_.aborted;
+            } else {
+                report_.add_fault(Fault::kStatus, "a client that reads nothing was sent: '" +
+                                                      std::string(answer.substr(0, answer.find('\r'))) + "'");
+            }
+            drop(id, connection, false);
+        }
+        last_answer_ns_ = now_ns();
+    }
+
+    LoadOptions options_;
     sockaddr_in address_;
-    std::string request_;
+    RequestText request_;
     std::vector<char> input_;
     std::vector<Connection> connections_;
-    std::uint32_t marks_expected_;
     Epoll epoll_;
     std::vector<std::uint32_t> idle_;
     std::deque<std::uint64_t> backlog_; // due times of requests that wait for a connection
     bool accepting_ = false;
+    std::deque<Leave> leaves_; // in the order of their times
     std::uint64_t begin_ns_ = 0;
+    std::uint64_t end_ns_ = 0; // of the duration
+    std::uint64_t progress_ns_ = kNever;
     std::uint64_t last_answer_ns_ = 0;
     std::uint64_t due_ = 0;     // requests whose start the clock decides, so far
     std::uint64_t started_ = 0; // all requests, so far
-    std::size_t session_at_;    // of its digits in the request
-    std::uint64_t next_session_ = 0;
+    std::uint64_t next_number_ = 0;
     std::size_t busy_ = 0;
     LoadReport report_;
+    AnswerCheck check_;
 };
-
-std::string read_file(std::string const& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) die("cannot read " + path);
-    std::ostringstream text;
-    text << file.rdbuf();
-    return std::move(text).str();
-}
-
-std::string make_request(Options const& options) {
-    std::string const body = read_file(options.body_file);
-    std::string request = "POST " + options.path + " HTTP/1.1\r\nHost: " + options.host + ":" +
-                          std::to_string(options.port) + "\r\nContent-Type: application/json\r\n";
-    for (std::string const& header : options.headers)
-        request += header + "\r\n";
-    if (options.sessions != 0) request.append(kSessionHeader).append("\r\n");
-    return request + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
-}
 
 } // namespace
 } // namespace parley::bench
@@ -355,29 +371,11 @@ std::string make_request(Options const& options) {
 int main(int argc, char** argv) {
     using namespace parley::bench;
     CLI::App app{"Load generator for Parley's benchmarks; prints one JSON line, exits 0 if there was no error"};
-    Options options;
-    app.add_option("--host", options.host, "IPv4 address of the gateway")->capture_default_str();
-    app.add_option("--port", options.port, "Port of the gateway")->capture_default_str();
-    app.add_option("--path", options.path, "Request target")->capture_default_str();
-    app.add_option("--body", options.body_file, "File with the request body")->required();
-    app.add_option("--header", options.headers, "A header line, 'Name: value'; may be given again")
-        ->allow_extra_args(false);
-    app.add_option("-c,--connections", options.connections, "Connections")
-        ->check(CLI::Range(1, 20'000))
-        ->capture_default_str();
-    app.add_option("--rate", options.rate, "Requests per second (open loop); 0: closed loop")->capture_default_str();
-    app.add_option("--duration-s", options.duration_s, "Time during which requests start")->capture_default_str();
-    app.add_option("--requests", options.requests_max, "Start no more than this; 0: no limit")->capture_default_str();
-    app.add_option("--ramp-s", options.ramp_s, "Closed loop: time over which the connections start")
-        ->capture_default_str();
-    app.add_option("--drain-s", options.drain_s, "Time for answers under way at the end")->capture_default_str();
-    app.add_flag("--stream", options.stream, "Expect a stream that ends with [DONE]");
-    app.add_option("--events", options.events, "Content events that every stream must carry")->capture_default_str();
-    app.add_option("--sessions", options.sessions, "Conversations that the requests name in turn; 0: none")
-        ->capture_default_str();
+    LoadOptions options;
+    add_options(app, options);
     CLI11_PARSE(app, argc, argv);
     prepare_process();
-    LoadReport report = LoadGenerator(options, make_request(options)).run();
+    LoadReport report = LoadGenerator(options).run();
     report.cpu_s = process_cpu_s();
     std::printf("%s\n", report.json().c_str());
     return report.fault_count() == 0 ? 0 : 1;

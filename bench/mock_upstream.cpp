@@ -28,6 +28,8 @@ namespace parley::bench {
 namespace {
 
 constexpr std::size_t kReadBytes = std::size_t{256} * 1024;
+// A stream whose reader is slow waits above this, so that a stalled one costs no more.
+constexpr std::size_t kUnsentBytesMax = std::size_t{256} * 1024;
 // Sent by a client while its answer is still being written; more than this is a client that will not listen.
 constexpr std::size_t kEarlyBytesMax = std::size_t{1024} * 1024;
 
@@ -43,6 +45,7 @@ struct Connection {
     bool answering = false;
     bool started = false; // head and role event are out
     bool waits_for_room = false;
+    bool held = false; // its reader is slow, no event is made
     bool last = false; // close once everything is sent
     std::uint64_t due_ns = 0;
 };
@@ -56,8 +59,8 @@ struct Timer {
 
 class MockUpstream {
 public:
-    MockUpstream(sockaddr_in const& address, AnswerShape const& defaults)
-        : defaults_(defaults), listener_(listen_on(address)), input_(kReadBytes) {
+    MockUpstream(sockaddr_in const& address, bool shared, AnswerShape const& defaults)
+        : defaults_(defaults), listener_(listen_on(address, shared)), input_(kReadBytes) {
         epoll_.add(listener_, EPOLLIN, static_cast<std::uint32_t>(listener_));
     }
 
@@ -156,11 +159,15 @@ private:
             send_marked(fd, connection, book_.completion(connection.shape.answer_bytes), now);
             return finish(fd, connection);
         }
+        if (connection.unsent.size() > kUnsentBytesMax) {
+            connection.held = true; // flush() goes on
+            return;
+        }
         output_.clear();
         if (!connection.started) output_ += book_.stream_start();
         connection.started = true;
         AnswerBook::Marked const& event = book_.content_event(connection.shape.event_bytes);
-        while (connection.events_left > 0 && connection.due_ns <= now) {
+        while (connection.events_left > 0 && connection.due_ns <= now && output_.size() <= kUnsentBytesMax) {
             std::size_t const at = output_.size();
             output_ += event.bytes;
             write_mark(output_.data() + at + event.mark_offset, now);
@@ -224,7 +231,10 @@ private:
         connection.unsent.clear();
         want_room(fd, connection, false);
         send(fd, connection, bytes);
-        if (connection.open && connection.last && connection.unsent.empty()) close(fd, connection);
+        if (connection.open && connection.last && connection.unsent.empty()) return close(fd, connection);
+        if (!connection.open || !connection.held || connection.unsent.size() > kUnsentBytesMax) return;
+        connection.held = false;
+        schedule(fd, connection); // not at once: a timer also looks after the request behind this one
     }
 
     void want_room(std::uint32_t fd, Connection& connection, bool wanted) {
@@ -251,9 +261,11 @@ int main(int argc, char** argv) {
     CLI::App app{"Mock model server for Parley's benchmarks"};
     std::string host = "127.0.0.1";
     std::uint16_t port = 9001;
+    bool shared = false;
     AnswerShape shape;
     app.add_option("--host", host, "IPv4 address to listen on")->capture_default_str();
     app.add_option("--port", port, "Port to listen on")->capture_default_str();
+    app.add_flag("--share-port", shared, "Let other processes listen there, too, each with its share of connections");
     app.add_option("--events", shape.events, "Content events of a stream")
         ->check(CLI::Range(1, 1'000'000))
         ->capture_default_str();
@@ -264,7 +276,7 @@ int main(int argc, char** argv) {
     app.add_option("--delay-ms", shape.delay_ms, "Time to the first byte of an answer")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     prepare_process();
-    MockUpstream mock(ipv4_address(host, port), shape);
+    MockUpstream mock(ipv4_address(host, port), shared, shape);
     std::printf("listening on %s:%u\n", host.c_str(), static_cast<unsigned>(port));
     std::fflush(stdout);
     mock.run();

@@ -7,11 +7,13 @@ Takes the tools from PARLEY_BENCH_MOCK and PARLEY_BENCH_LOAD, else from below bu
 import http.client
 import json
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 sys.dont_write_bytecode = True
@@ -49,6 +51,34 @@ class ScriptedServer:
         self._listener.close()
 
 
+class RecordingServer:
+    """Answers every request on any number of connections, and keeps the heads and who sent them."""
+
+    def __init__(self, answer):
+        self.heads, self.peers = [], []
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            client, (host, _) = self._listener.accept()
+            self.peers.append(host)
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with client:
+            while head := client.recv(65536):
+                self.heads.append(head.decode())
+                client.sendall(self._answer)
+
+
+def answer(status, body, *fields):
+    lines = [f"HTTP/1.1 {status}", *fields, f"Content-Length: {len(body)}", "", body]
+    return "\r\n".join(lines).encode()
+
+
 def chunked(body, chunk_bytes):
     pieces = (body[at : at + chunk_bytes] for at in range(0, len(body), chunk_bytes))
     framed = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
@@ -73,13 +103,17 @@ class ToolsTest(unittest.TestCase):
         cls._folder.cleanup()
         assert alive, f"the mock upstream died:\n{output}"
 
-    def load(self, *options, body=None, port=None, connections=1):
+    def command(self, *options, body=None, port=None, connections=1):
         path = pathlib.Path(self._folder.name) / "body.json"
         path.write_bytes(body or chat_body(300))
         command = [self._load, "--port", port or self._port, "--body", path, "--connections", connections, *options]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=60)
+        return [str(part) for part in command]
+
+    def load(self, *options, **target):
+        command = self.command(*options, **target)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         self.assertNotEqual(done.stdout, "", done.stderr)
-        result = json.loads(done.stdout)
+        result = json.loads(done.stdout.splitlines()[-1])
         self.assertEqual(done.returncode, 1 if result["errors"] else 0)
         return result
 
@@ -200,6 +234,131 @@ class ToolsTest(unittest.TestCase):
         self.assertEqual((slow["requests"], slow["errors"]), (40, 0))
         self.assertGreater(slow["backlog_max"], 20)
         self.assertGreater(slow["latency_us"]["max"], 500_000)
+        self.assertLess(slow["send_lag_us"]["p50"], 50_000)  # waiting for a connection is not the generator's lateness
+
+    def test_open_loop_says_when_it_was_late_itself(self):
+        command = self.command("--rate", 200, "--duration-s", 1, "--progress-s", 1000, connections=8)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as load:
+            load.stdout.readline()
+            time.sleep(0.1)
+            load.send_signal(signal.SIGSTOP)
+            time.sleep(0.4)
+            load.send_signal(signal.SIGCONT)
+            result = json.loads(load.stdout.read().splitlines()[-1])
+        self.assertEqual((result["requests"], result["errors"]), (200, 0))
+        self.assertGreater(result["send_lag_us"]["max"], 300_000)
+        self.assertGreater(result["latency_us"]["max"], 300_000)  # those requests were due in that time
+
+    def test_a_backlog_can_be_dropped(self):
+        slow = chat_body(300, directive="delay_ms=100")
+        result = self.load("--rate", 100, "--duration-s", 0.5, "--drop-backlog", body=slow)
+        self.assertEqual(result["errors"], 0)
+        self.assertEqual(result["requests"] + result["unsent"], 50)
+        self.assertGreater(result["unsent"], 30)
+        self.assertEqual(result["in_time"], result["requests"] - 1)  # the last one came after the duration
+
+    def test_delays_are_kept_in_the_window(self):
+        body = chat_body(300, stream=True, directive="events=20 interval_ms=20")
+        options = ["--requests", 1, "--stream", "--events", 20, "--window-from-s", 0.1, "--window-to-s", 0.2]
+        result = self.load(*options, body=body)
+        self.assertEqual((result["events"], result["errors"]), (20, 0))
+        self.assertTrue(2 <= result["event_delay_us"]["count"] <= 6, result["event_delay_us"])
+
+    def test_progress_lines_count_up(self):
+        command = self.command("--duration-s", 0.5, "--progress-s", 0.1)
+        lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+        *progress, result = map(json.loads, lines)
+        self.assertGreaterEqual(len(progress), 4)
+        self.assertEqual(progress[0]["done"], 0)
+        counts = [line["done"] for line in progress]
+        self.assertEqual(counts, sorted(counts))
+        self.assertLessEqual(counts[-1], result["requests"])
+
+    # --- refusals, clients that leave, many addresses
+
+    def test_refusals_are_counted_and_checked(self):
+        error = '{"error":{"message":"later"}}'
+        server = RecordingServer(answer("429 Too Many Requests", error, "Retry-After: 1"))
+        result = self.load("--requests", 3, "--refusals", "503,429", port=server.port)
+        self.assertEqual((result["requests"], result["refused"], result["errors"]), (0, 3, 0))
+        self.assertEqual((result["statuses"], result["refused_without_time"]), ({"429": 3}, 0))
+        self.assertEqual(result["refusal_us"]["count"], 3)
+        self.assertGreaterEqual(result["refusal_us"]["p50"], result["refusal_sent_us"]["p50"])
+        self.assertEqual(self.load("--requests", 1, port=server.port)["error_kinds"], {"status": 1})
+        server = RecordingServer(answer("503 Service Unavailable", error))
+        result = self.load("--requests", 3, "--refusals", "503,429", port=server.port)
+        self.assertEqual((result["refused"], result["refused_without_time"], result["errors"]), (3, 3, 0))
+        server = RecordingServer(answer("503 Service Unavailable", "<html>busy</html>"))
+        self.assertEqual(self.load("--requests", 3, "--refusals", 503, port=server.port)["error_kinds"], {"status": 3})
+
+    def test_a_refusal_counts_from_when_it_was_due(self):
+        server = RecordingServer(answer("429 Too Many Requests", '{"error":{}}'))
+        command = self.command("--rate", 100, "--duration-s", 0.5, "--refusals", 429, "--progress-s", 1000, port=server.port)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as load:
+            load.stdout.readline()
+            load.send_signal(signal.SIGSTOP)
+            time.sleep(0.3)
+            load.send_signal(signal.SIGCONT)
+            result = json.loads(load.stdout.read().splitlines()[-1])
+        self.assertEqual((result["refused"], result["errors"]), (50, 0))
+        self.assertGreater(result["refusal_us"]["max"], 200_000)
+        self.assertLess(result["refusal_sent_us"]["p50"], 100_000)
+
+    def test_each_request_has_its_number(self):
+        server = RecordingServer(answer("401 Unauthorized", '{"error":{}}'))
+        numbered = ["--numbered-header", "Authorization: Bearer sk-wrong-"]
+        self.load("--requests", 12, "--refusals", 401, *numbered, port=server.port, connections=3)
+        keys = {line for head in server.heads for line in head.split("\r\n") if line.startswith("Authorization")}
+        self.assertEqual(keys, {f"Authorization: Bearer sk-wrong-{number:012}" for number in range(12)})
+
+    def test_many_source_addresses(self):
+        server = RecordingServer(answer("429 Too Many Requests", '{"error":{}}'))
+        self.load("--requests", 10, "--refusals", 429, "--sources", 4, port=server.port, connections=10)
+        self.assertEqual({peer: server.peers.count(peer) for peer in server.peers},
+                         {"127.0.0.2": 3, "127.0.0.3": 3, "127.0.0.4": 2, "127.0.0.5": 2})  # fmt: skip
+
+    def test_clients_leave_in_the_middle(self):
+        body = chat_body(300, stream=True, directive="events=500 interval_ms=5")
+        options = ["--requests", 40, "--stream", "--events", 500, "--leave-after-events", 3]
+        result = self.load(*options, body=body, connections=4)
+        self.assertEqual((result["aborted"], result["requests"], result["errors"]), (40, 0, 0))
+        self.assertGreaterEqual(result["connections_opened"], 40)
+        self.assertLess(result["elapsed_s"], 2)  # ten streams of 10 ms, one after the other; a whole one takes 2.5 s
+
+    def test_clients_leave_before_the_first_event(self):
+        options = ["--requests", 40, "--stream", "--leave-after-ms", 20]
+        late = chat_body(300, stream=True, directive="delay_ms=3000")
+        result = self.load(*options, body=late, connections=20)
+        self.assertEqual((result["aborted"], result["requests"], result["errors"]), (40, 0, 0))
+        self.assertGreaterEqual(result["elapsed_s"], 0.04)
+        early = chat_body(300, stream=True, directive="events=50 interval_ms=10")
+        self.assertEqual(self.load(*options, body=early, connections=20)["error_kinds"], {"marks": 40})
+
+    def test_stalled_readers_are_left_and_cost_the_mock_little(self):
+        before = self._mock.rss_mb()
+        body = chat_body(300, stream=True, directive="events=20000 event_bytes=1000 interval_ms=0")
+        options = ["--stall", "--stream", "--duration-s", 0.5]
+        result = self.load(*options, body=body, connections=20)
+        self.assertEqual((result["aborted"], result["requests"], result["errors"]), (20, 0, 0))
+        self.assertLess(self._mock.rss_mb() - before, 40)  # of 20 streams of 20 MB each
+        result = self.load(*options, "--path", "/nowhere", body=body, connections=2)
+        self.assertEqual(result["error_kinds"], {"status": 2})
+
+    def test_a_slow_reader_gets_all_of_a_large_stream(self):
+        body = chat_body(300, stream=True, directive="events=20000 event_bytes=1000 interval_ms=0")
+        result = self.load("--requests", 2, "--stream", "--events", 20000, body=body, connections=2)
+        self.assertEqual((result["events"], result["errors"]), (40_000, 0))
+
+    def test_two_mocks_share_a_port(self):
+        mock = find_binary("PARLEY_BENCH_MOCK", "parley_bench_mock", TOOL_FOLDERS, TOOL_REMEDY)
+        port = free_port()
+        both = [Process(f"shared{i}", 0, [mock, "--port", port, "--share-port"], self._folder.name) for i in range(2)]
+        for process in both:
+            self.addCleanup(process.stop)
+            process.wait_ready(port)
+        result = self.load("--duration-s", 0.5, port=port, connections=32)
+        self.assertEqual(result["errors"], 0)
+        self.assertTrue(all(process.alive() and process.cpu_ns() > 50e6 for process in both))
 
     # --- wrong answers
 
@@ -227,6 +386,7 @@ class ToolsTest(unittest.TestCase):
                 "--requests", 1, "--duration-s", 0.2, "--drain-s", 0.5, "--stream", "--events", 5, port=server.port
             )
             self.assertEqual((result["requests"], result["error_kinds"].get("closed")), (0, 1), missing)
+            self.assertEqual(result["events_lost"], 2 if missing == 200 else 0, missing)
 
 
 if __name__ == "__main__":

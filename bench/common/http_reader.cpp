@@ -44,6 +44,7 @@ void HttpReader::reset() {
     chunked_ = false;
     has_length_ = false;
     keep_alive_ = true;
+    has_retry_after_ = false;
     body_bytes_left_ = 0;
     trailer_line_bytes_ = 0;
     head_.clear();
@@ -103,6 +104,8 @@ void HttpReader::parse_field(std::string_view name, std::string_view value) {
         if (!chunked_) state_ = State::kFailed;
     } else if (same_name(name, "connection")) {
         keep_alive_ = !same_name(value, "close");
+    } else if (same_name(name, "retry-after")) {
+        has_retry_after_ = !value.empty();
     }
 }
 

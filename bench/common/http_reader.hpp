@@ -50,6 +50,8 @@ public:
     // Status of a response, 0 if there is none yet.
     [[nodiscard]] int status() const;
     [[nodiscard]] bool keep_alive() const { return keep_alive_; }
+    // Whether a response says when to come again.
+    [[nodiscard]] bool has_retry_after() const { return has_retry_after_; }
     void reset();
 
 private:
@@ -67,6 +69,7 @@ private:
     bool chunked_ = false;
     bool has_length_ = false;
     bool keep_alive_ = true;
+    bool has_retry_after_ = false;
     std::size_t body_bytes_left_ = 0;
     std::size_t trailer_line_bytes_ = 0;
     std::string head_; // only a head that did not arrive in one piece

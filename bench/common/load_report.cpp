@@ -22,8 +22,9 @@ void append(std::string& out, char const* format, ...) {
 }
 
 void append_quantiles(std::string& out, char const* name, Histogram const& histogram) {
-    append(out, R"("%s":{"p50":%.1f,"p90":%.1f,"p99":%.1f,"max":%.1f},)", name, histogram.quantile_us(0.5),
-           histogram.quantile_us(0.9), histogram.quantile_us(0.99), histogram.max_us());
+    append(out, R"("%s":{"count":%llu,"p50":%.1f,"p90":%.1f,"p99":%.1f,"p999":%.1f,"max":%.1f},)", name,
+           static_cast<unsigned long long>(histogram.count()), histogram.quantile_us(0.5), histogram.quantile_us(0.9),
+           histogram.quantile_us(0.99), histogram.quantile_us(0.999), histogram.max_us());
 }
 
 } // namespace
@@ -54,8 +55,18 @@ std::string LoadReport::json() const {
     out += R"(},"first_error":")" + first_fault + "\",";
     append(out, R"("elapsed_s":%.4f,"generator_cpu_s":%.6f,"rps":%.1f,"events":%llu,)", elapsed_s, cpu_s,
            elapsed_s > 0 ? static_cast<double>(requests) / elapsed_s : 0, number(marks));
-    append(out, R"("connections_opened":%llu,"backlog_max":%llu,)", number(connections_opened), number(backlog_max));
+    append(out, R"("connections_opened":%llu,"backlog_max":%llu,"unsent":%llu,"statuses":{)",
+           number(connections_opened), number(backlog_max), number(unsent));
+    separator = "";
+    for (auto const& [status, count] : statuses) {
+        append(out, R"(%s"%d":%llu)", separator, status, number(count));
+        separator = ",";
+    }
+    append(out, R"(},"in_time":%llu,"refused":%llu,"refused_without_time":%llu,"aborted":%llu,"events_lost":%llu,)",
+           number(in_time), number(refused), number(refused_without_time), number(aborted), number(marks_lost));
     append_quantiles(out, "latency_us", latency);
+    append_quantiles(out, "refusal_us", refusal);
+    append_quantiles(out, "refusal_sent_us", refusal_sent);
     append_quantiles(out, "first_event_us", first_event);
     append_quantiles(out, "event_delay_us", event_delay);
     append_quantiles(out, "send_lag_us", send_lag);

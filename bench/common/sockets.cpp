@@ -68,22 +68,41 @@ void set_no_delay(int fd) {
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-int listen_on(sockaddr_in const& address) {
+int listen_on(sockaddr_in const& address, bool shared) {
     int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) die("socket");
     int const on = 1;
     ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (shared) ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (::bind(fd, reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0)
         die("cannot bind port " + std::to_string(ntohs(address.sin_port)));
     if (::listen(fd, SOMAXCONN) != 0) die("listen");
     return fd;
 }
 
-int connect_to(sockaddr_in const& address) {
+namespace {
+
+// The port is chosen at connect(), where it only has to be free towards that one peer, not at bind().
+bool bind_source(int fd, std::uint32_t source) {
+    int const on = 1;
+    ::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + source);
+    return ::bind(fd, reinterpret_cast<sockaddr const*>(&address), sizeof address) == 0;
+}
+
+} // namespace
+
+int connect_to(sockaddr_in const& address, ConnectOptions const& options) {
     int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -1;
     set_no_delay(fd);
-    if (::connect(fd, reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0 && errno != EINPROGRESS) {
+    int const bytes = options.receive_bytes_max;
+    if (bytes != 0) ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+    bool const bound = options.source == 0 || bind_source(fd, options.source);
+    if (!bound ||
+        (::connect(fd, reinterpret_cast<sockaddr const*>(&address), sizeof address) != 0 && errno != EINPROGRESS)) {
         int const code = errno;
         ::close(fd);
         errno = code;

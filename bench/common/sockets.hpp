@@ -29,9 +29,15 @@ void prepare_process();
 // 127.0.0.1:port, or another IPv4 address in dotted form.
 [[nodiscard]] sockaddr_in ipv4_address(std::string const& host, std::uint16_t port);
 
-[[nodiscard]] int listen_on(sockaddr_in const& address);
+// `shared`: other processes may listen there, too (SO_REUSEPORT); the kernel deals connections out among them.
+[[nodiscard]] int listen_on(sockaddr_in const& address, bool shared = false);
+
+struct ConnectOptions {
+    std::uint32_t source = 0; // of 127.0.0.2 and up, the how manieth; 0: the kernel's choice. Each has ports of its own
+    int receive_bytes_max = 0; // of the kernel's buffer; 0: its choice
+};
 // Starts a non-blocking connect with TCP_NODELAY; -1 if it failed at once (errno says why).
-[[nodiscard]] int connect_to(sockaddr_in const& address);
+[[nodiscard]] int connect_to(sockaddr_in const& address, ConnectOptions const& options = {});
 void set_no_delay(int fd);
 
 class Epoll {
