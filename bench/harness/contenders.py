@@ -40,6 +40,15 @@ class Contender:
         self.ready_s = None
         self.mcp_port = None  # of the echo server over HTTP, where it runs tools
 
+    def variant(self, **settings):
+        """Another server of this kind with other settings, not started; None if this kind has no such setting."""
+        if not all(hasattr(type(self), name) for name in settings):
+            return None
+        other = type(self)()
+        other.mcp_port = self.mcp_port
+        vars(other).update(settings)
+        return other
+
     def version(self):
         """What is measured, for the report. Raises BenchError if it is not installed."""
         raise NotImplementedError
@@ -76,6 +85,8 @@ class Nginx(Contender):
     """nginx as a plain reverse proxy: the yardstick."""
 
     name = "nginx"
+    threads = 1  # settings for variant()
+    streams_max = 3700
 
     def _binary(self):
         found = os.environ.get("NGINX") or shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -93,27 +104,31 @@ class Nginx(Contender):
         config = pathlib.Path(folder) / "nginx.conf"
         config.write_text(self._config(upstream_port))
         command = [self._binary(), "-p", folder, "-c", config, "-e", "stderr"]
-        self.process = Process(self.name, core, command, folder)
+        self.process = Process(self.name, core, command, folder, workers=self.threads > 1)
         self.ready_s = self.process.wait_ready(self._unary_port)
 
     def port(self, stream):
         return self._stream_port if stream else self._unary_port
 
     def _config(self, upstream_port):
-        # One process does all the work and is all that is measured. Bodies stay in memory: a temporary file would make
+        # One process does all the work and is all that is measured, but for variants with more workers. Bodies stay in memory: a temporary file would make
         # nginx look worse than it is. Streams have a listener apart because buffering is a setting of the location.
+        # With less than a sixteenth of them free, nginx closes clients that wait.
+        connections = 2 * self.streams_max * 17 // 16 + 256
+        reuse = " reuseport" if self.threads > 1 else ""
         return f"""
 daemon off;
-master_process off;
+master_process {"on" if self.threads > 1 else "off"};
+worker_processes {self.threads};
 pid nginx.pid;
 error_log stderr error;
 worker_rlimit_nofile 20000;
-events {{ worker_connections 8192; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     keepalive_requests 100000000;
     client_max_body_size 64m;
-    client_body_buffer_size 256k;
+    client_body_buffer_size 11m;
     client_body_temp_path body;
     proxy_temp_path proxy;
     fastcgi_temp_path fastcgi;
@@ -127,11 +142,11 @@ http {{
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     server {{
-        listen 127.0.0.1:{self._unary_port} backlog=4096;
+        listen 127.0.0.1:{self._unary_port} backlog=4096{reuse};
         location / {{ proxy_pass http://mock; }}
     }}
     server {{
-        listen 127.0.0.1:{self._stream_port} backlog=4096;
+        listen 127.0.0.1:{self._stream_port} backlog=4096{reuse};
         location / {{ proxy_pass http://mock; proxy_buffering off; }}
     }}
 }}
@@ -146,6 +161,9 @@ class Parley(Contender):
     headers = (f"Authorization: Bearer {key}",)
     runs_tools = True
     env = {}  # more variables, by instance
+    threads = 1  # settings for variant()
+    streams_max = 4000
+    agents = 5
 
     def _binary(self):
         return find_binary("PARLEY_BINARY", "parley", ["build"], "Build it with: make build")
@@ -162,7 +180,7 @@ class Parley(Contender):
         mcp.write_text(json.dumps(self._mcp(), indent=2))
         data = pathlib.Path(folder) / "data"
         data.mkdir(exist_ok=True)
-        command = [self._binary(), "serve", "--host", "127.0.0.1", "--port", self._port, "--threads", 1]
+        command = [self._binary(), "serve", "--host", "127.0.0.1", "--port", self._port, "--threads", self.threads]
         command += ["--config", config, "--mcp", mcp, "--data", data, "--log", "json"]
         # Nothing of the caller's environment: no real key, no real database may take part.
         env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": folder, "PARLEY_API_KEYS": self.key, **self.env}
@@ -179,20 +197,22 @@ class Parley(Contender):
             servers["http"] = {"type": "http", "url": f"http://127.0.0.1:{self.mcp_port}/mcp", "era": "legacy"}
         return {"mcpServers": servers}
 
-    @staticmethod
-    def _config(upstream_port):
+    def _config(self, upstream_port):
         base_url = f"http://127.0.0.1:{upstream_port}/v1"
         prompt = "You are a helpful assistant. Answer in short sentences and say what you do not know."
         agent = {"provider": "mock", "model": "bench-model", "system_prompt": prompt, "allowed_regular_tools": []}
+        provider = {"type": "openai", "base_url": base_url, "api_key": "bench", "max_connections": self.streams_max + 96}
+        more = [{"agent_id": f"bench-{i}", "allowed_mcp_servers": {}, **agent} for i in range(5, self.agents)]
         return {
             "version": "1",
-            "providers": {"mock": {"type": "openai", "base_url": base_url, "api_key": "bench"}},
+            "providers": {"mock": provider},
             "agents": [
                 {"agent_id": "bench", "allowed_mcp_servers": {}, **agent},
                 {"agent_id": "bench-forgets", "allowed_mcp_servers": {}, "resources": [], **agent},
                 {"agent_id": "bench-server", "allowed_mcp_servers": {}, "history": "server", **agent},
                 {"agent_id": "bench-stdio", "allowed_mcp_servers": {"stdio": {}}, **agent},
                 {"agent_id": "bench-http", "allowed_mcp_servers": {"http": {}}, **agent},
+                *more,
             ],
         }
 

@@ -27,11 +27,20 @@ def pinned(core, command):
     return ["taskset", "-c", str(core), *map(str, command)]
 
 
-class Process:
-    """A pinned server. Its output goes to a file in `folder`, shown when it fails."""
+def cpu_ns_of(pid):
+    """CPU time of a process by its clock, that of clock_getcpuclockid(3)."""
+    return time.clock_gettime_ns(((~pid) << 3) | 2)
 
-    def __init__(self, name, core, command, folder, env=None):
+
+class Process:
+    """A pinned server. Its output goes to a file in `folder`, shown when it fails.
+
+    `core` may be a list such as "0,1". With `workers` its child processes are measured as part of it.
+    """
+
+    def __init__(self, name, core, command, folder, env=None, workers=False):
         self.name = name
+        self._has_workers = workers
         self.log_path = pathlib.Path(folder) / f"{name}.log"
         with open(self.log_path, "wb") as log:
             self._child = subprocess.Popen(
@@ -71,16 +80,32 @@ class Process:
     def alive(self):
         return self._child.poll() is None
 
+    def _pids(self):
+        if not self._has_workers:
+            return [self.pid]
+        return [self.pid, *map(int, pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split())]
+
     def cpu_ns(self):
-        """CPU time of all threads so far, ended ones too, in ns (the process clock of clock_getcpuclockid(3))."""
-        return time.clock_gettime_ns(((~self.pid) << 3) | 2)
+        """CPU time of all threads so far, ended ones too, in ns."""
+        return sum(cpu_ns_of(pid) for pid in self._pids())
 
     def rss_mb(self):
         """Resident memory in MB (10^6 bytes)."""
-        for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024 / 1e6
-        raise self.ended()  # a process that has ended but was not waited for has no memory
+        return self._status_kb("VmRSS") * 1024 / 1e6
+
+    def heap_mb(self):
+        """Of that, what is no file's: heap and stacks."""
+        return self._status_kb("RssAnon") * 1024 / 1e6
+
+    def _status_kb(self, field):
+        found = []
+        for pid in self._pids():
+            for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith(field + ":"):
+                    found.append(int(line.split()[1]))
+        if not found:
+            raise self.ended()  # a process that has ended but was not waited for has no memory
+        return sum(found)
 
     def stop(self, limit_s=5):
         if self._child.poll() is None:
@@ -100,9 +125,15 @@ class CoreMeter:
         self._ns_per_tick = 1e9 / os.sysconf("SC_CLK_TCK")
 
     def busy_ns(self):
+        user, nice, system, _idle, _iowait, irq, softirq, steal = self._ticks()
+        return (user + nice + system + irq + softirq + steal) * self._ns_per_tick
+
+    def idle_ns(self):
+        return sum(self._ticks()[3:5]) * self._ns_per_tick
+
+    def _ticks(self):
         for line in pathlib.Path("/proc/stat").read_text().splitlines():
             fields = line.split()
             if fields[0] == self._name:
-                user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[1:9])
-                return (user + nice + system + irq + softirq + steal) * self._ns_per_tick
+                return list(map(int, fields[1:9]))
         raise BenchError(f"/proc/stat has no {self._name}")

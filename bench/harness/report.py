@@ -18,6 +18,7 @@ class Report:
         self.machine = machine
         self.rounds = []  # of {scenario: {contender: {figure: value}}}
         self.faults = []
+        self.remarks = []  # what a reader should know
         self.foreign_shares = {}
 
     def _value(self, run, scenario, contender, figure):
@@ -61,6 +62,7 @@ class Report:
     def notes(self):
         """What a reader must know before believing the table."""
         lines = [f"Median [lowest highest] of {len(self.rounds)} round(s). {self.machine}"]
+        lines += self.remarks
         busy = False
         for core, shares in self.foreign_shares.items():
             if not shares:

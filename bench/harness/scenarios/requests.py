@@ -1,32 +1,9 @@
-"""What is measured. A scenario loads one contender and returns figures; its rows say how they appear in the table.
+"""One request after the other: memory, unary requests, first tokens, tool rounds."""
 
-To add one: a subclass of Scenario with rows and run(), then a line in SCENARIOS.
-"""
-
-import dataclasses
 import time
 
-from .bodies import chat_body
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One line of the table: a figure that every contender has."""
-
-    figure: str
-    label: str
-    unit: str
-    digits: int = 1
-    ratio: bool = True  # shown as a ratio to nginx; not for differences, which may be near zero
-
-
-class Scenario:
-    name = ""
-    rows = ()
-
-    def run(self, lab, contender, direct):
-        """Figures by name; a contender without a figure leaves it out. `direct` reaches the mock without a gateway."""
-        raise NotImplementedError
+from ..bodies import chat_body
+from .base import Row, Scenario
 
 
 class Memory(Scenario):
@@ -95,33 +72,6 @@ class Unary(Scenario):
         }
         if contender.process:
             figures["cpu_us"] = load["cpu_us"] / load["requests"]
-        return figures
-
-
-class Sse(Scenario):
-    """200 paced streams: what one relayed event costs, and how much later it arrives than without a gateway."""
-
-    name = "sse"
-    rows = (
-        Row("cpu_us", "CPU per SSE event, 200 streams", "us"),
-        Row("added_p50_ms", "added delay per event, p50", "ms", 3, ratio=False),
-        Row("added_p99_ms", "added delay per event, p99", "ms", 3, ratio=False),
-    )
-    streams, events, interval_ms = 200, 50, 10
-
-    def run(self, lab, contender, direct):
-        directive = f"events={self.events} interval_ms={self.interval_ms}"
-        body = lab.body_file(self.name, chat_body(1024, stream=True, directive=directive))
-        options = {"stream": True, "events": self.events, "connections": self.streams, "ramp_s": 0.5}
-        if not contender.process:
-            return {}
-        base = lab.measure(direct, "SSE", body, duration_s=lab.seconds(2.0), **options)
-        load = lab.measure(contender, "SSE", body, duration_s=lab.seconds(3.0), **options)
-        figures = {"cpu_us": load["cpu_us"] / load["events"], "events_per_s": load["events"] / load["elapsed_s"]}
-        for quantile in ("p50", "p99"):
-            direct_ms, through_ms = (run["event_delay_us"][quantile] / 1000 for run in (base, load))
-            figures[f"direct_{quantile}_ms"] = direct_ms
-            figures[f"added_{quantile}_ms"] = through_ms - direct_ms
         return figures
 
 
@@ -225,18 +175,3 @@ class ToolRound(Scenario):
     @staticmethod
     def _latency(load):
         return load["latency_us"]["p50"]
-
-
-SCENARIOS = {
-    scenario.name: scenario
-    for scenario in (
-        Memory(),
-        Unary("0.3 KB", 300),
-        Unary("10 KB", 10_240),
-        Unary("100 KB", 102_400),
-        Sse(),
-        FirstToken(),
-        ToolRound("stdio"),
-        ToolRound("http"),
-    )
-}

@@ -1,0 +1,105 @@
+"""What the machine has to give: start and memory with many agents, and what a second core brings."""
+
+import contextlib
+import statistics
+import time
+
+from ..bodies import chat_body
+from .base import Row, Scenario
+
+
+class StartWithAgents(Scenario):
+    """Fresh processes with many agents in their configuration, each measured before its first chat."""
+
+    starts = 3
+
+    def __init__(self, agents):
+        self.name = f"start_{agents}"
+        self._agents = agents
+        self.rows = (
+            Row("start_ms", f"start to ready, {agents} agents", "ms"),
+            Row("idle_mb", f"resident, idle, {agents} agents", "MB"),
+        )
+
+    def run(self, lab, contender, direct):
+        if not contender.process:
+            return {}
+        start_ms, idle_mb = [], []
+        for _ in range(self.starts):
+            with lab.fresh(contender, agents=self._agents) as server:
+                if server is None:
+                    return {}
+                start_ms.append(server.ready_s * 1000)
+                time.sleep(0.1)  # what a process does just after its start, it has done
+                idle_mb.append(server.process.rss_mb())
+        return {"start_ms": statistics.median(start_ms), "idle_mb": max(idle_mb)}
+
+
+class TwoCores(Scenario):
+    """Small requests with one thread on one core, then with two threads on both.
+
+    A core holds a gateway's thread, a mock upstream and a load generator: all of it once, then all of it twice. So the
+    load grows with the gateway, on a machine that has no cores to spare for it. If nothing held the two threads back,
+    twice as much would be done.
+    """
+
+    rounds_max = 3
+    connections = 32
+
+    def __init__(self):
+        self.name = "two_cores"
+        self.rows = (
+            Row("rps_1", "requests per second, gateway and load on one core", "1/s", 0),
+            Row("rps_2", "  the same on two, gateway with two threads", "1/s", 0),
+            Row("scale", "  two cores against one", "x", 2, ratio=False),
+            Row("gateway_scale", "  of the gateway alone, by its CPU per request", "x", 2, ratio=False),
+            Row("cpu_1_us", "  CPU per request, one thread", "us"),
+            Row("cpu_2_us", "  CPU per request, two threads", "us"),
+            Row("busy_percent", "  of both cores in use", "%", 0, ratio=False),
+        )
+
+    def run(self, lab, contender, direct):
+        if not contender.process:
+            return {}
+        cores = [lab.gateway_core, lab.load_core]
+        one = self._saturate(lab, contender, cores[:1])
+        two = self._saturate(lab, contender, cores)
+        if not one or not two:
+            return {}
+        return {
+            "rps_1": one["rps"],
+            "rps_2": two["rps"],
+            "scale": two["rps"] / one["rps"],
+            "gateway_scale": 2 * one["cpu_us"] / two["cpu_us"],
+            "cpu_1_us": one["cpu_us"],
+            "cpu_2_us": two["cpu_us"],
+            "busy_percent": 100 * two["busy"],
+        }
+
+    def _saturate(self, lab, contender, cores):
+        body = lab.body_file(self.name, chat_body(300, directive="events=1 event_bytes=800 answer_bytes=600"))
+        seconds = lab.seconds(3.0)
+        options = {"connections": self.connections, "duration_s": seconds, "progress_s": 1000}
+        with contextlib.ExitStack() as stack:
+            mocks, ports = stack.enter_context(lab.mocks(cores, shared=True))
+            core = ",".join(map(str, cores))
+            server = stack.enter_context(lab.fresh(contender, ports[0], core, threads=len(cores)))
+            if server is None:
+                return None
+            warm = [lab.start_load(server, body, core=core, connections=self.connections, duration_s=0.4) for core in cores]
+            for load in warm:
+                lab.finish_load(load, server, self.name)
+            loads = [lab.start_load(server, body, core=core, **options) for core in cores]
+            for load in loads:
+                lab.wait_begun(load)
+            time.sleep(0.1 * seconds)
+            idle = [lab.idle_ns(core) for core in cores]
+            used = lab.watch([server], loads, 0.8 * seconds, mocks, on_gateway_core=False)
+            idle_ns = sum(lab.idle_ns(core) for core in cores) - sum(idle)
+            results = [lab.finish_load(load, server, self.name) for load in loads]
+        rps = sum(result["rps"] for result in results)
+        return {
+            "rps": rps,
+            "cpu_us": used["cpu_us"] / (rps * used["wall_s"]),
+            "busy": 1 - idle_ns / 1e9 / used["wall_s"] / len(cores),
+        }
