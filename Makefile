@@ -1,7 +1,7 @@
 # The verbs a person types. CMake does the building (CMakePresets.json); the steps are in scripts/.
 # Variables: ARGS (for `parley serve`), JOBS, FUZZ_SECONDS, INSTALL=true (do not look at Debian's packages).
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint asan tsan fuzz bench profile interop chaos edge image clean packages-build
+.PHONY: help run build test lint asan tsan fuzz bench soak profile interop chaos edge image clean packages-build
 MAKEFLAGS += --no-print-directory
 
 JOBS ?= $(shell nproc)
@@ -56,6 +56,11 @@ bench: build ## Compare with nginx proxy_pass: CPU, latency, memory; then what c
 profile: ## Record anew what the program does most often, for the compiler (cmake/parley.profdata)
 	@$(INSTALL) build bench sanitize
 	@scripts/profile
+soak: build ## Whether memory stays flat: a million requests, then 100,000 streams whose clients leave (minutes)
+	@$(INSTALL) bench
+	@cmake --preset release -DPARLEY_BENCH=ON >/dev/null
+	@cmake --build build/release --target parley_bench_mock parley_bench_load parley_bench_mcp_echo -- -j $(JOBS)
+	@bench/soak $(ARGS)
 
 interop: build ## Real SDKs, frameworks, the MCP conformance suite, Open WebUI in a browser (needs the network once)
 	@$(INSTALL) interop

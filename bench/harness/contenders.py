@@ -81,6 +81,14 @@ class Direct(Contender):
         return self._port
 
 
+class Bare(Direct):
+    """A mock upstream of a scenario's own, without a gateway."""
+
+    def __init__(self, port):
+        super().__init__()
+        self._port = port
+
+
 class Nginx(Contender):
     """nginx as a plain reverse proxy: the yardstick."""
 

@@ -11,6 +11,9 @@ from .contenders import TOOL_FOLDERS, TOOL_REMEDY, find_binary
 from .processes import BenchError, CoreMeter, Process, cpu_ns_of, free_port, pinned
 
 
+_BOTH_CORES = ("gateway_core", "load_core")
+
+
 class Lab:
     """Owns the mock upstream. The gateway has `gateway_core` to itself; mock and load share `load_core`."""
 
@@ -151,8 +154,11 @@ class Lab:
         result["mock_cpu_us"] = used["mocks"] / 1000
         return result
 
-    def watch(self, servers, loads, seconds, mocks=None, on_gateway_core=True):
-        """CPU of the servers in the next `seconds`, under loads that are already running."""
+    def watch(self, servers, loads, seconds, mocks=None, apart=True):
+        """CPU of the servers in the next `seconds`, under loads that are already running.
+
+        `apart`: servers on the gateway's core, all else on the other; if not, anything may run on both.
+        """
         mocks = mocks or [self.mock]
         readings = []
         for pause in (seconds, 0):
@@ -160,7 +166,11 @@ class Lab:
             readings.append({**self._readings(servers, mocks), "loads": load_ns})
             time.sleep(pause)
         used = {name: readings[1][name] - readings[0][name] for name in readings[0]}
-        if on_gateway_core and any(server.process for server in servers):
+        if not apart:
+            busy, ours = (sum(used[name] for name in names) for names in (_BOTH_CORES, ("gateway", "mocks", "loads")))
+            for shares in self.foreign_shares.values():
+                shares.append(max(0.0, (busy - ours) / 2 / used["wall"]))
+        elif any(server.process for server in servers):
             self._note_foreign(used, used["loads"])
         return {"cpu_us": used["gateway"] / 1000, "core_share": used["gateway"] / used["wall"], "wall_s": used["wall"] / 1e9}
 

@@ -18,7 +18,7 @@ class Overload(Scenario):
     """
 
     name = "overload"
-    rounds_max = 3
+    rounds_max = 2
     body_bytes = 60_000
     connections = 2000
     factor = 3
@@ -99,7 +99,7 @@ class KeyFlood(_BesideGoodClient):
     """Thousands of requests a second, each with another wrong key."""
 
     name = "key_flood"
-    rounds_max = 3
+    rounds_max = 2
     flood_rate = 5000
     rows = (
         Row("alone_p99_ms", "a good client's request, alone, p99", "ms", 2),
@@ -134,7 +134,7 @@ class HeadOfLine(_BesideGoodClient):
     """Small requests beside ten bodies of 10 MB a second, and beside clients that read nothing of a large answer."""
 
     name = "head_of_line"
-    rounds_max = 3
+    rounds_max = 2
     stalled = 50
     huge_rate = 10
     rows = (

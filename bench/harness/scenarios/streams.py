@@ -4,6 +4,7 @@ import contextlib
 import time
 
 from ..bodies import chat_body
+from ..contenders import Bare
 from .base import Row, Scenario
 
 
@@ -43,7 +44,7 @@ class HeldStreams(Scenario):
     """
 
     rounds_max = 2
-    window_s = 8.0
+    window_s = 6.0
     starts_per_s = 2500
     sources = 8
 
@@ -74,7 +75,7 @@ class HeldStreams(Scenario):
             if None in gateways:
                 return {}
             if self._base[0] != lab.round:
-                bare = [_Bare(port) for port in ports]
+                bare = [Bare(port) for port in ports]
                 self._base = lab.round, self._hold(lab, bare, mocks)
             figures = self._hold(lab, gateways, mocks)
         for quantile in ("p50", "p99", "p999"):
@@ -114,15 +115,3 @@ class HeldStreams(Scenario):
             figures.update(core_percent=100 * used["core_share"], cpu_us=used["cpu_us"] / events_in_window)
             figures.update(rss_kb=1000 * grown[0] / self._streams, heap_kb=1000 * grown[1] / self._streams)
         return figures
-
-
-class _Bare:
-    """A mock upstream as if it were a contender: what streams cost without a gateway."""
-
-    name, process, headers = "direct", None, ()
-
-    def __init__(self, port):
-        self._port = port
-
-    def port(self, stream):
-        return self._port
