@@ -20,12 +20,13 @@ class StartWithAgents(Scenario):
         self.rows = (
             Row("start_ms", f"start to ready, {agents} agents", "ms"),
             Row("idle_mb", f"resident, idle, {agents} agents", "MB"),
+            Row("heap_mb", "  of it heap", "MB"),
         )
 
     def run(self, lab, contender, direct):
         if not contender.process:
             return {}
-        start_ms, idle_mb = [], []
+        start_ms, idle_mb, heap_mb = [], [], []
         for _ in range(self.starts):
             with lab.fresh(contender, agents=self._agents) as server:
                 if server is None:
@@ -33,7 +34,8 @@ class StartWithAgents(Scenario):
                 start_ms.append(server.ready_s * 1000)
                 time.sleep(0.1)  # what a process does just after its start, it has done
                 idle_mb.append(server.process.rss_mb())
-        return {"start_ms": statistics.median(start_ms), "idle_mb": max(idle_mb)}
+                heap_mb.append(server.process.heap_mb())
+        return {"start_ms": statistics.median(start_ms), "idle_mb": max(idle_mb), "heap_mb": max(heap_mb)}
 
 
 class TwoCores(Scenario):

@@ -43,7 +43,6 @@ class HeldStreams(Scenario):
     more descriptors than a process may have; all gateways share one core, all else the other.
     """
 
-    rounds_max = 2
     window_s = 6.0
     starts_per_s = 2500
     sources = 8
@@ -51,6 +50,7 @@ class HeldStreams(Scenario):
     def __init__(self, streams, processes, interval_ms):
         self.name = f"streams_{streams}"
         self.ramp_s = streams / self.starts_per_s
+        self.rounds_max = 2 if processes == 1 else 1
         self._streams, self._processes, self._interval_ms = streams, processes, interval_ms
         what = f"{streams:,} streams" + (f" in {processes} processes" if processes > 1 else "")
         self.rows = (
