@@ -161,6 +161,55 @@ http {{
 """
 
 
+class Haproxy(Contender):
+    """HAProxy as a plain reverse proxy: the second yardstick. One listener does for answers and streams."""
+
+    name = "haproxy"
+    threads = 1
+    streams_max = 4000
+
+    def _binary(self):
+        found = os.environ.get("HAPROXY") or shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+        if not found:
+            raise BenchError("HAProxy is not installed: apt-get install haproxy (or set HAPROXY to its path).")
+        return found
+
+    def version(self):
+        shown = subprocess.run([self._binary(), "-v"], capture_output=True, text=True, check=True)
+        return re.search(r"HAProxy version ([\d.]+)", shown.stdout).expand(r"HAProxy \1")
+
+    def start(self, core, upstream_port, folder):
+        self._port = free_port()
+        config = pathlib.Path(folder) / "haproxy.cfg"
+        config.write_text(self._config(upstream_port))
+        self.process = Process(self.name, core, [self._binary(), "-db", "-f", config], folder)
+        self.ready_s = self.process.wait_ready(self._port)
+
+    def port(self, stream):
+        return self._port
+
+    def _config(self, upstream_port):
+        # http-no-delay: without it small events of a stream wait for more. No log, as nginx has none.
+        return f"""
+global
+    nbthread {self.threads}
+    maxconn {self.streams_max + 96}
+defaults
+    mode http
+    option http-no-delay
+    option abortonclose
+    http-reuse always
+    timeout connect 5s
+    timeout client 300s
+    timeout server 300s
+frontend clients
+    bind 127.0.0.1:{self._port} backlog 4096
+    default_backend mock
+backend mock
+    server mock 127.0.0.1:{upstream_port} pool-max-conn -1
+"""
+
+
 class Parley(Contender):
     """This project, as it ships: key check, limits, metrics and logs on."""
 
@@ -225,5 +274,5 @@ class Parley(Contender):
         }
 
 
-CONTENDERS = {contender.name: contender for contender in (Direct, Nginx, Parley)}
+CONTENDERS = {contender.name: contender for contender in (Direct, Nginx, Haproxy, Parley)}
 YARDSTICK = Nginx.name
