@@ -1,9 +1,10 @@
-"""From the figures of all rounds to one table, in the terminal, in Markdown and as JSON."""
+"""From the figures of all rounds to one table, in the terminal, in Markdown and as JSON, and to plots."""
 
 import json
 import statistics
 
 from .contenders import YARDSTICK
+from .plot import PLOTS, draw
 
 # More than the harness itself and a quiet system need: about 1 % of a core.
 _FOREIGN_PERCENT_MAX = 4
@@ -14,7 +15,7 @@ class Report:
 
     def __init__(self, scenarios, contenders, machine):
         self._scenarios = scenarios
-        self._contenders = contenders  # names, in column order
+        self.contenders = contenders  # names, in column order
         self.machine = machine
         self.rounds = []  # of {scenario: {contender: {figure: value}}}
         self.faults = []
@@ -24,12 +25,12 @@ class Report:
     def _value(self, run, scenario, contender, figure):
         return run.get(scenario, {}).get(contender, {}).get(figure)
 
-    def _series(self, scenario, contender, figure):
+    def series(self, scenario, contender, figure):
         values = (self._value(run, scenario, contender, figure) for run in self.rounds)
         return [value for value in values if value is not None]
 
     def _cell(self, scenario, contender, row):
-        series = self._series(scenario, contender, row.figure)
+        series = self.series(scenario, contender, row.figure)
         if not series:
             return "-"
         low, middle, high = (f"{value:,.{row.digits}f}" for value in (min(series), statistics.median(series), max(series)))
@@ -43,12 +44,12 @@ class Report:
 
     def table(self):
         """Aligned plain text: median [lowest highest] of the rounds."""
-        others = [name for name in self._contenders if name not in (YARDSTICK, "direct")]
-        compared = others if YARDSTICK in self._contenders else []
-        lines = [["", "", *self._contenders, *(f"{name}/{YARDSTICK}" for name in compared)]]
+        others = [name for name in self.contenders if name not in (YARDSTICK, "direct")]
+        compared = others if YARDSTICK in self.contenders else []
+        lines = [["", "", *self.contenders, *(f"{name}/{YARDSTICK}" for name in compared)]]
         for scenario in self._scenarios:
             for row in scenario.rows:
-                cells = [self._cell(scenario.name, name, row) for name in self._contenders]
+                cells = [self._cell(scenario.name, name, row) for name in self.contenders]
                 ratios = [self._ratio(scenario.name, name, row) for name in compared]
                 lines.append([row.label, row.unit, *cells, *ratios])
         widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -88,9 +89,20 @@ class Report:
         (folder / "latest.md").write_text(f"# Benchmark\n\n```\n{self.table()}\n```\n\n{self.notes()}\n")
         content = {
             "machine": self.machine,
-            "contenders": self._contenders,
+            "contenders": self.contenders,
             "rounds": self.rounds,
             "faults": self.faults,
             "foreign_shares": self.foreign_shares,
         }
         (folder / "latest.json").write_text(json.dumps(content, indent=1) + "\n")
+        for name, svg in self.plots().items():
+            place = folder / f"latest-{name}.svg"
+            if svg:
+                place.write_text(svg, encoding="utf-8")
+            else:
+                place.unlink(missing_ok=True)  # of an earlier run, which had these figures
+
+    def plots(self):
+        """SVG by name; None where the run has no figure of it."""
+        rows = {(scenario.name, row.figure): row for scenario in self._scenarios for row in scenario.rows}
+        return {plot.name: draw(plot, self, rows) for plot in PLOTS}
