@@ -1,15 +1,17 @@
 # The verbs a person types. CMake does the building (CMakePresets.json); the steps are in scripts/.
 # Variables: ARGS (for `parley serve`), JOBS, FUZZ_SECONDS, INSTALL=true (do not look at Debian's packages).
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint asan tsan fuzz bench soak profile interop chaos edge image clean packages-build
+.PHONY: help run build test lint asan tsan fuzz bench bench-peers soak profile interop chaos edge image clean packages-build
 MAKEFLAGS += --no-print-directory
 
 JOBS ?= $(shell nproc)
 INSTALL ?= scripts/install
 export JOBS
+BENCH_TOOLS = cmake --preset release -DPARLEY_BENCH=ON >/dev/null && \
+	cmake --build build/release --target parley_bench_mock parley_bench_load parley_bench_mcp_echo -- -j $(JOBS)
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: build ## Build, then start the gateway with agent_config.json (ARGS="--port 8080" is passed on)
 	@exec build/parley serve $(ARGS)
@@ -26,7 +28,7 @@ build/release/build.ninja: CMakePresets.json | packages-build
 packages-build:
 	@$(INSTALL) build
 
-test: ## Unit and integration tests of the release build
+test: ## Unit and integration tests of the release build, instructions of its hot paths
 	@$(INSTALL) build test
 	@scripts/test release
 
@@ -46,10 +48,9 @@ fuzz: ## Run every fuzz target for FUZZ_SECONDS (default 60)
 	@$(INSTALL) build test sanitize
 	@scripts/fuzz
 
-bench: build ## Compare with nginx proxy_pass: CPU, latency, memory; then what conversations cost
+bench: build ## Compare with nginx and HAProxy as plain proxies: CPU, latency, memory; then what conversations cost
 	@$(INSTALL) bench
-	@cmake --preset release -DPARLEY_BENCH=ON >/dev/null
-	@cmake --build build/release --target parley_bench_mock parley_bench_load parley_bench_mcp_echo -- -j $(JOBS)
+	@$(BENCH_TOOLS)
 	@bench/run $(ARGS)
 	@bench/conversations
 
@@ -61,6 +62,10 @@ soak: build ## Whether memory stays flat: a million requests, then 100,000 strea
 	@cmake --preset release -DPARLEY_BENCH=ON >/dev/null
 	@cmake --build build/release --target parley_bench_mock parley_bench_load parley_bench_mcp_echo -- -j $(JOBS)
 	@bench/soak $(ARGS)
+bench-peers: build ## LiteLLM, SMG, Portkey and Envoy in the same table (needs the network once, and 1 GB in build/peers)
+	@$(INSTALL) bench peers
+	@$(BENCH_TOOLS)
+	@bench/peers/run $(ARGS)
 
 interop: build ## Real SDKs, frameworks, the MCP conformance suite, Open WebUI in a browser (needs the network once)
 	@$(INSTALL) interop
