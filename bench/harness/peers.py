@@ -1,6 +1,7 @@
 """Other gateways, as their registries serve them: installed by bench/peers/install into build/peers, run by bench/peers/run.
 
-Each is set up as its manual says for speed, with one worker on its one core, no log of requests and no database. To add one: a subclass of Peer, a line in PEERS, and its version in bench/peers/.
+Each is set up as its manual says for speed, with one worker on its one core, no log of requests and no database. To add
+one: a subclass of Peer, a line in PEERS, and its version in bench/peers/.
 """
 
 import json
