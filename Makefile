@@ -57,11 +57,12 @@ bench: build ## Compare with nginx and HAProxy as plain proxies: CPU, latency, m
 profile: ## Record anew what the program does most often, for the compiler (cmake/parley.profdata)
 	@$(INSTALL) build bench sanitize
 	@scripts/profile
+
 soak: build ## Whether memory stays flat: a million requests, then 100,000 streams whose clients leave (minutes)
 	@$(INSTALL) bench
-	@cmake --preset release -DPARLEY_BENCH=ON >/dev/null
-	@cmake --build build/release --target parley_bench_mock parley_bench_load parley_bench_mcp_echo -- -j $(JOBS)
+	@$(BENCH_TOOLS)
 	@bench/soak $(ARGS)
+
 bench-peers: build ## LiteLLM, SMG, Portkey and Envoy in the same table (needs the network once, and 1 GB in build/peers)
 	@$(INSTALL) bench peers
 	@$(BENCH_TOOLS)
