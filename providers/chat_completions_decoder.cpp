@@ -2,7 +2,6 @@
 // Lenient with everything that servers of the family are known to do (docs: openai_api quirks are tests/golden/),
 // strict about ends: an answer that merely stops is an error. One per model call, single-threaded.
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -34,6 +33,7 @@ using core::Result;
 constexpr std::size_t kHeadBytesMax = 200; // of an answer that turns out to be no answer, for the log
 constexpr int kChoicesMax = 128;           // n of the API
 constexpr std::size_t kFieldDepthMax = 64;
+constexpr std::size_t kCopiedBytesUsual = 1500; // of one or two chunks
 
 std::string_view trimmed(std::string_view text) {
     constexpr std::string_view kSpace = " \t\r\n";
@@ -363,9 +363,9 @@ private:
     net::SseReader reader_;
     Chunk chunk_;
     RepeatTemplate template_;
-    RunEvent repeated_;                        // what template_ means; its views are dead, the text is put in anew
-    std::array<std::byte, 2048> first_memory_; // enough for the usual one or two chunks of a feed
-    std::pmr::monotonic_buffer_resource memory_{first_memory_.data(), first_memory_.size()};
+    RunEvent repeated_; // what template_ means; its views are dead, the text is put in anew
+    // From the heap and back for a feed that needs it, which few do: a stream that waits holds none.
+    std::pmr::monotonic_buffer_resource memory_{kCopiedBytesUsual};
     KeptText kept_;
 
     std::string answer_id_;
@@ -379,7 +379,7 @@ private:
 } // namespace
 
 std::unique_ptr<Decoder> make_chat_decoder() {
-    return std::make_unique_for_overwrite<ChatDecoder>(); // make_unique would clear first_memory_
+    return std::make_unique<ChatDecoder>();
 }
 
 } // namespace parley::providers
