@@ -51,14 +51,16 @@ endif()
 # What the program does most often, as it was recorded, so that the compiler inlines and lays out for that
 # (docs/decisions/0015-profile.md). Of no use to a build that is not the one that ships.
 set(PARLEY_PROFILE "use" CACHE STRING "use = cmake/parley.profdata, record = write one (make profile), off")
+# Functions of one file are known by that file's name, not by where it lies on some machine.
+set(PARLEY_PROFILE_NAMES "SHELL:-mllvm -static-func-full-module-prefix=false")
 if(PARLEY_PROFILE STREQUAL "record")
-  add_compile_options(-fprofile-generate -fprofile-update=atomic)
+  add_compile_options(-fprofile-generate -fprofile-update=atomic ${PARLEY_PROFILE_NAMES})
   add_link_options(-fprofile-generate)
 elseif(PARLEY_PROFILE STREQUAL "use" AND CMAKE_BUILD_TYPE STREQUAL "Release" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang"
        AND NOT PARLEY_SANITIZE)
   # A function that has changed since, or that another release's headers made different, does without.
   add_compile_options(-fprofile-use=${CMAKE_SOURCE_DIR}/cmake/parley.profdata -Wno-profile-instr-unprofiled
-                      -Wno-profile-instr-out-of-date -Wno-backend-plugin)
+                      -Wno-profile-instr-out-of-date -Wno-backend-plugin ${PARLEY_PROFILE_NAMES})
 endif()
 
 option(PARLEY_FUZZ "Build the fuzz targets with libFuzzer" OFF)
