@@ -272,7 +272,8 @@ net::Response health_page(agents::Catalogue const& catalogue, GatewayShared cons
 net::Response ready_page(agents::Catalogue const& catalogue, GatewayShared const& shared) {
     if (shared.draining.load(std::memory_order_relaxed)) {
         auto api = to_api_error(core::make_error(core::Errc::kDraining, "Parley is shutting down."));
-        return {503, std::move(api.body), "application/json", std::move(api.headers)};
+        // Said here, because the loop of this connection may not have been told yet.
+        return {503, std::move(api.body), "application/json", std::move(api.headers), true};
     }
     auto const store = shared.store_health();
     auto const remembers = [](agents::Agent const& agent) { return agents::has_memory(agent.config); };
