@@ -1,6 +1,7 @@
 #include "net/dns.hpp"
 
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 #include <netdb.h>
@@ -61,22 +62,41 @@ struct Resolver::Lookup {
     bool answered = false;
 };
 
+// Where a search brings what it has found: to the loop, for as long as there is one.
+struct Resolver::Home {
+    explicit Home(Loop& of) : loop(&of) {}
+    std::mutex mutex;
+    Loop* loop; // null: nobody waits any more
+};
+
+Resolver::Resolver(Loop& loop, boost::asio::thread_pool& pool)
+    : loop_(loop), pool_(pool), home_(std::make_shared<Home>(loop)) {}
+
+Resolver::~Resolver() {
+    std::lock_guard const lock(home_->mutex);
+    home_->loop = nullptr;
+}
+
 std::shared_ptr<Resolver::Lookup> Resolver::look_up(std::string const& host) {
     auto& known = (*under_way_)[host];
     if (known) return known;
     known = std::make_shared<Lookup>(loop_);
-    auto work = [under_way = under_way_, lookup = known, host,
-                 guard = boost::asio::make_work_guard(loop_.context())]() mutable {
+    // A Lookup belongs to the loop: a search, which may be the last to end, must not keep one.
+    auto work = [home = home_, waiting = std::weak_ptr(under_way_), host] {
         std::string fault;
         auto addresses = look_up_now(host, fault);
-        auto deliver = [under_way, lookup, host, addresses = std::move(addresses), fault = std::move(fault)]() mutable {
+        auto deliver = [waiting, host, addresses = std::move(addresses), fault = std::move(fault)]() mutable {
+            auto const under_way = waiting.lock();
+            if (!under_way) return;
+            auto const lookup = under_way->at(host);
+            under_way->erase(host);
             lookup->addresses = std::move(addresses);
             lookup->fault = std::move(fault);
             lookup->answered = true;
-            under_way->erase(host);
             lookup->changed.notify_all();
         };
-        boost::asio::post(guard.get_executor(), std::move(deliver));
+        std::lock_guard const lock(home->mutex);
+        if (home->loop) home->loop->post(std::move(deliver));
     };
     boost::asio::post(pool_, std::move(work));
     return known;

@@ -25,7 +25,10 @@ public:
     using Endpoints = std::vector<boost::asio::ip::tcp::endpoint>;
 
     /// `pool` is shared by all loops and outlives them.
-    Resolver(Loop& loop, boost::asio::thread_pool& pool) : loop_(loop), pool_(pool) {}
+    Resolver(Loop& loop, boost::asio::thread_pool& pool);
+    ~Resolver();
+    Resolver(Resolver const&) = delete;
+    Resolver& operator=(Resolver const&) = delete;
 
     /// Errors: kUpstreamUnavailable (no such name), kUpstreamTimeout at `until`, kCancelled.
     core::Task<Endpoints> resolve(core::Context const& context, std::string const& host, std::uint16_t port,
@@ -33,6 +36,7 @@ public:
 
 private:
     struct Lookup;
+    struct Home;
     std::shared_ptr<Lookup> look_up(std::string const& host);
 
     struct Entry {
@@ -43,7 +47,8 @@ private:
     Loop& loop_;
     boost::asio::thread_pool& pool_;
     std::map<std::string, Entry> cache_;
-    // A name that hangs takes one thread, however many ask. Shared with the searches, which may end after us.
+    std::shared_ptr<Home> home_; // shared with the searches, which may end after us and after the loop
+    // A name that hangs takes one thread, however many ask.
     using UnderWay = std::map<std::string, std::shared_ptr<Lookup>>;
     std::shared_ptr<UnderWay> under_way_ = std::make_shared<UnderWay>();
 };
