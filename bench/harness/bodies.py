@@ -3,6 +3,9 @@
 import json
 import random
 
+# A directive: 600 bytes of text in one piece. One event if the gateway chooses to stream from its upstream: the same
+# answer in one piece either way.
+SHORT_ANSWER = "events=1 event_bytes=800 answer_bytes=600"
 _WORDS = (
     "the model answers with a list of steps that we can follow when the server is restarted after an update and the "
     "queue still holds old work so please check whether every worker has read its new configuration before it takes a "

@@ -28,6 +28,15 @@ def find_binary(variable, name, folders, remedy):
     raise BenchError(f"{name} not found (looked at: {looked}). {remedy}, or set {variable} to its path.")
 
 
+def find_proxy(name, package):
+    """A server of Debian's: the path in the variable of its name, else what is installed."""
+    variable = name.upper()
+    found = os.environ.get(variable) or shutil.which(name) or shutil.which(name, path="/usr/sbin")
+    if not found:
+        raise BenchError(f"{name} is not installed: apt-get install {package} (or set {variable} to its path).")
+    return found
+
+
 class Contender:
     """One server under test. `process` is None for a contender without a server of its own."""
 
@@ -97,10 +106,7 @@ class Nginx(Contender):
     streams_max = 3700
 
     def _binary(self):
-        found = os.environ.get("NGINX") or shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-        if not found:
-            raise BenchError("nginx is not installed: apt-get install nginx-light (or set NGINX to its path).")
-        return found
+        return find_proxy("nginx", "nginx-light")
 
     def version(self):
         shown = subprocess.run([self._binary(), "-v"], capture_output=True, text=True, check=True)
@@ -119,8 +125,8 @@ class Nginx(Contender):
         return self._stream_port if stream else self._unary_port
 
     def _config(self, upstream_port):
-        # One process does all the work and is all that is measured, but for variants with more workers. Bodies stay in memory: a temporary file would make
-        # nginx look worse than it is. Streams have a listener apart because buffering is a setting of the location.
+        # One process does all the work and is all that is measured, but for variants with more workers. Bodies stay in
+        # memory: a temporary file would make nginx look worse than it is. Streams have a listener apart because buffering is a setting of the location.
         # With less than a sixteenth of them free, nginx closes clients that wait.
         connections = 2 * self.streams_max * 17 // 16 + 256
         reuse = " reuseport" if self.threads > 1 else ""
@@ -169,10 +175,7 @@ class Haproxy(Contender):
     streams_max = 4000
 
     def _binary(self):
-        found = os.environ.get("HAPROXY") or shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-        if not found:
-            raise BenchError("HAProxy is not installed: apt-get install haproxy (or set HAPROXY to its path).")
-        return found
+        return find_proxy("haproxy", "haproxy")
 
     def version(self):
         shown = subprocess.run([self._binary(), "-v"], capture_output=True, text=True, check=True)

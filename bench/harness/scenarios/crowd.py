@@ -3,10 +3,8 @@
 import contextlib
 import time
 
-from ..bodies import chat_body
+from ..bodies import SHORT_ANSWER, chat_body
 from .base import Row, Scenario
-
-_SHAPE = "events=1 event_bytes=800 answer_bytes=600"
 
 
 class Overload(Scenario):
@@ -37,7 +35,7 @@ class Overload(Scenario):
     def run(self, lab, contender, direct):
         if not contender.process:
             return {}
-        body = lab.body_file(self.name, chat_body(self.body_bytes, directive=f"{_SHAPE} delay_ms=20"))
+        body = lab.body_file(self.name, chat_body(self.body_bytes, directive=f"{SHORT_ANSWER} delay_ms=20"))
         refusals = {"refusals": "429,503"}
         # The most it can do is not at the same number of connections for everyone.
         capacity = max(
@@ -86,7 +84,7 @@ class _BesideGoodClient(Scenario):
     connections = 64
 
     def _good(self, lab, contender, seconds, others=()):
-        body = lab.body_file(f"{self.name}_good", chat_body(300, directive=_SHAPE))
+        body = lab.body_file(f"{self.name}_good", chat_body(300, directive=SHORT_ANSWER))
         load = lab.start_load(
             contender, body, rate=self.rate, connections=self.connections, duration_s=seconds, progress_s=1000
         )
@@ -113,7 +111,7 @@ class KeyFlood(_BesideGoodClient):
             return {}  # without keys there are no wrong ones
         seconds = lab.seconds(2.5)
         alone, used_alone = self._good(lab, contender, seconds)
-        body = lab.body_file(f"{self.name}_bad", chat_body(300, directive=_SHAPE))
+        body = lab.body_file(f"{self.name}_bad", chat_body(300, directive=SHORT_ANSWER))
         wrong = {"with_key": False, "numbered_header": "Authorization: Bearer sk-flood-", "refusals": "401,429"}
         most = lab.measure(contender, "wrong keys", body, connections=32, duration_s=lab.seconds(1.0), **wrong)
         options = {"rate": self.flood_rate, "connections": 64, "duration_s": seconds + 1, "progress_s": 1000}
@@ -160,7 +158,7 @@ class HeadOfLine(_BesideGoodClient):
             self._keep(figures, "stalled", self._good(lab, contender, seconds, others)[0])
             figures["stalled_mb"] = contender.process.rss_mb() - before_mb
         options = {"rate": self.huge_rate, "connections": 4, "duration_s": seconds + 1}
-        with self._others(lab, contender, chat_body(10_000_000, directive=_SHAPE), "10 MB bodies", options) as others:
+        with self._others(lab, contender, chat_body(10_000_000, directive=SHORT_ANSWER), "10 MB bodies", options) as others:
             self._keep(figures, "beside", self._good(lab, contender, seconds, others)[0])
         return figures
 

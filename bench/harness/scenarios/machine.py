@@ -4,7 +4,7 @@ import contextlib
 import statistics
 import time
 
-from ..bodies import chat_body
+from ..bodies import SHORT_ANSWER, chat_body
 from ..contenders import Bare
 from .base import Row, Scenario
 
@@ -83,7 +83,7 @@ class TwoCores(Scenario):
         return figures
 
     def _saturate(self, lab, contender, gateway_cores, cores):
-        body = lab.body_file(self.name, chat_body(300, directive="events=1 event_bytes=800 answer_bytes=600"))
+        body = lab.body_file(self.name, chat_body(300, directive=SHORT_ANSWER))
         seconds = lab.seconds(2.5)
         options = {"connections": self.connections, "duration_s": seconds, "progress_s": 1000}
         with contextlib.ExitStack() as stack:

@@ -2,7 +2,7 @@
 
 import time
 
-from ..bodies import chat_body
+from ..bodies import SHORT_ANSWER, chat_body
 from .base import Row, Scenario
 
 
@@ -59,9 +59,7 @@ class Unary(Scenario):
         )
 
     def run(self, lab, contender, direct):
-        # One event if the gateway chooses to stream from its upstream: the same answer in one piece either way.
-        directive = "events=1 event_bytes=800 answer_bytes=600"
-        body = lab.body_file(self.name, chat_body(self._size_bytes, directive=directive))
+        body = lab.body_file(self.name, chat_body(self._size_bytes, directive=SHORT_ANSWER))
         lab.measure(contender, self._what, body, connections=self.connections, duration_s=lab.seconds(0.4))
         load = lab.measure(contender, self._what, body, connections=self.connections, duration_s=lab.seconds(2.0))
         figures = {
@@ -145,10 +143,9 @@ class ToolRound(Scenario):
         if not contender.runs_tools:
             return {}
         model = f"bench-{self._transport}"
-        shape = "events=1 event_bytes=800 answer_bytes=600"
-        with_tools = f"{shape} tool={self._transport}__echo tool_rounds={self.rounds}"
+        with_tools = f"{SHORT_ANSWER} tool={self._transport}__echo tool_rounds={self.rounds}"
         bodies = {
-            "plain": lab.body_file(f"{self.name}_plain", chat_body(300, model=model, directive=shape)),
+            "plain": lab.body_file(f"{self.name}_plain", chat_body(300, model=model, directive=SHORT_ANSWER)),
             "rounds": lab.body_file(self.name, chat_body(300, model=model, directive=with_tools)),
         }
         what = f"tool rounds over {self._transport}"
