@@ -12,6 +12,7 @@ core::Task<bool> ModelCall::next(chat::Turn const& turn, std::vector<chat::RunEv
     auto const had = events.size();
     if (!std::exchange(is_begun_, true)) plan_.begin(std::chrono::steady_clock::now());
     for (;;) {
+        // A frame less for nearly every event: attempt() has nothing to do once the stream is there.
         auto reading = stream_ && !before_ ? stream_->next(events) : attempt(turn, events, filter);
         auto const more = co_await std::move(reading);
         if (filter) filter->take(events, had);

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/hex.hpp"
 #include "core/json_escape.hpp"
 
 namespace parley::core {
@@ -147,13 +148,6 @@ Sequence utf8_sequence(std::string_view text) noexcept {
         high = 0xBF;
     }
     return {size, true};
-}
-
-int hex_value(char c) noexcept {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
 }
 
 // The code unit of `\uXXXX` at the start of `text`, or -1.

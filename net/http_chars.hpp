@@ -65,7 +65,7 @@ inline bool all_value(std::string_view text) noexcept {
     return all(text, kValue);
 }
 
-constexpr char lower(char c) noexcept {
+inline char lower(char c) noexcept {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
 }
 

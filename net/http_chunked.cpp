@@ -2,20 +2,12 @@
 
 #include <algorithm>
 
+#include "core/hex.hpp"
 #include "net/http_chars.hpp"
 
 namespace parley::net {
 
 using namespace http_chars;
-
-namespace {
-
-constexpr int hex_digit(char c) noexcept {
-    if (c >= '0' && c <= '9') return c - '0';
-    return lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
-}
-
-} // namespace
 
 ChunkedReader::Status ChunkedReader::next(std::string_view& bytes, std::string_view& data) noexcept {
     while (!bytes.empty()) {
@@ -53,7 +45,7 @@ void ChunkedReader::take_frame(std::string_view& bytes) noexcept {
     std::uint64_t size = 0;
     std::size_t digits = 0;
     for (; digits < std::min(bytes.size(), kUsualDigitsMax); ++digits) {
-        auto const digit = hex_digit(bytes[digits]);
+        auto const digit = core::hex_value(bytes[digits]);
         if (digit < 0) break;
         size = size * 16 + static_cast<unsigned>(digit);
     }
@@ -70,7 +62,7 @@ ChunkedReader::Status ChunkedReader::step(char c) noexcept {
     };
     switch (state_) {
         case State::kSize: {
-            auto const digit = hex_digit(c);
+            auto const digit = core::hex_value(c);
             if (digit >= 0) {
                 if (++digits_ > 15) return Status::kBad;
                 size_ = size_ * 16 + static_cast<unsigned>(digit);

@@ -116,9 +116,8 @@ private:
     Answer answer_ = Answer::kNone;
     bool read_armed_ = false;
     bool write_armed_ = false;
-    bool maybe_readable_ = true; // the last read did not empty the socket
-    bool eof_ = false;           // the client will send no more
-    bool lost_ = false;          // the connection is unusable
+    bool eof_ = false;  // the client will send no more
+    bool lost_ = false; // the connection is unusable
     bool client_gone_ = false;
     bool timed_out_ = false;
     bool draining_ = false;

@@ -166,12 +166,9 @@ core::Awaitable<std::string_view> Connection::receive() {
 core::Awaitable<std::size_t> Connection::receive(std::span<char> into) {
     for (;;) {
         if (lost_ || eof_ || timed_out_) co_return 0;
-        if (maybe_readable_ || stream_->has_buffered()) {
+        if (stream_->maybe_readable() || stream_->has_buffered()) {
             auto const got = stream_->try_read(into);
-            if (got.status == IoStatus::kOk) {
-                maybe_readable_ = got.bytes == into.size() || tls_;
-                co_return got.bytes;
-            }
+            if (got.status == IoStatus::kOk) co_return got.bytes;
             if (got.status == IoStatus::kEof) {
                 eof_ = true;
                 co_return 0;
@@ -180,7 +177,6 @@ core::Awaitable<std::size_t> Connection::receive(std::span<char> into) {
                 lost();
                 co_return 0;
             }
-            maybe_readable_ = false;
         }
         arm_read();
         co_await readable_.wait();
@@ -196,7 +192,7 @@ void Connection::arm_read() {
             self->readable_.set();
             return;
         }
-        self->maybe_readable_ = true;
+        self->stream_->note_readable();
         if (self->phase_ == Phase::kHandling) {
             self->on_readable();
         } else {
@@ -216,7 +212,6 @@ void Connection::on_readable() {
         }
         if (got.status == IoStatus::kEof) return on_client_eof();
         if (got.status == IoStatus::kError) return lost();
-        maybe_readable_ = false;
         return arm_read();
     }
     watch_errors(); // enough read ahead; only a reset is of interest now

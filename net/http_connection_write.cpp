@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstddef>
 #include <ctime>
+#include <iterator>
 #include <utility>
 
 #include "core/append.hpp"
@@ -31,11 +32,12 @@ std::string_view http_date() {
 
 void append_field(std::string& out, std::string_view name, std::string_view value) {
     out.append(name).append(": ");
-    auto const is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-    auto const at = out.size();
-    out.append(value);
-    if (!http_chars::all_value(value)) // no CR, no LF, ever
-        out.erase(std::remove_if(out.begin() + static_cast<std::ptrdiff_t>(at), out.end(), is_control), out.end());
+    if (http_chars::all_value(value)) {
+        out.append(value);
+    } else { // no CR, no LF, ever
+        std::ranges::copy_if(value, std::back_inserter(out),
+                             [](char c) { return http_chars::is(c, http_chars::kValue); });
+    }
     out.append("\r\n");
 }
 

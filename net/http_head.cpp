@@ -216,7 +216,7 @@ HeadResult settle_target(RequestHead& out) noexcept {
 
 std::string_view find_field(std::vector<Field> const& fields, std::string_view name) noexcept {
     for (auto const& field : fields) {
-        if (field.name.size() == name.size() && field_is(field.name, name)) return field.value;
+        if (field_is(field.name, name)) return field.value;
     }
     return {};
 }
@@ -241,7 +241,7 @@ std::string_view ResponseHead::get(std::string_view name) const noexcept {
 std::size_t RequestHead::count(std::string_view name) const noexcept {
     std::size_t n = 0;
     for (auto const& field : fields)
-        n += field.name.size() == name.size() && field_is(field.name, name) ? 1U : 0U;
+        n += field_is(field.name, name) ? 1U : 0U;
     return n;
 }
 

@@ -56,8 +56,10 @@ public:
     core::Awaitable<void> wait_readable(boost::system::error_code& error);
     core::Awaitable<void> wait_writable(boost::system::error_code& error);
 
-    /// False when the last try_read has emptied the socket: there is no point in another before a wait.
+    /// False when the last try_read has emptied the socket: there is no point in another before a wait. Who waits on
+    /// the socket itself says when it is over.
     bool maybe_readable() const noexcept { return maybe_readable_; }
+    void note_readable() noexcept { maybe_readable_ = true; }
 
     /// Makes every wait end now and the connection unusable. Safe to call twice.
     void abort() noexcept;

@@ -3,6 +3,8 @@
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 
+#include "core/hex.hpp"
+
 namespace parley::net {
 
 std::string Url::authority() const {
@@ -41,12 +43,6 @@ core::Result<Url> parse_url(std::string_view text) {
 }
 
 core::Result<std::string> decode_segment(std::string_view segment) {
-    auto const digit = [](char c) {
-        if (c >= '0' && c <= '9') return c - '0';
-        if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-        if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-        return -1;
-    };
     std::string out;
     out.reserve(segment.size());
     for (std::size_t i = 0; i < segment.size(); ++i) {
@@ -54,8 +50,8 @@ core::Result<std::string> decode_segment(std::string_view segment) {
             out.push_back(segment[i]);
             continue;
         }
-        auto const high = i + 2 < segment.size() ? digit(segment[i + 1]) : -1;
-        auto const low = i + 2 < segment.size() ? digit(segment[i + 2]) : -1;
+        auto const high = i + 2 < segment.size() ? core::hex_value(segment[i + 1]) : -1;
+        auto const low = i + 2 < segment.size() ? core::hex_value(segment[i + 2]) : -1;
         if (high < 0 || low < 0 || (high == 0 && low == 0)) {
             return core::make_error(core::Errc::kInvalidValue, "The path holds a broken percent escape.");
         }
