@@ -3,6 +3,7 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "core/json.hpp"
@@ -30,9 +31,9 @@ public:
 
     core::Task<bool> next(std::vector<chat::RunEvent>& events) override {
         bodies_.clear();
-        auto const pieces = answer_.reasoning.size() + answer_.text.size();
-        bodies_.reserve(std::min(pieces, kPiecesAtOnce) + 3 * answer_.calls.size()); // views must not move
-        for (std::size_t batch = 0; said_ < pieces; ++batch) {
+        auto const bytes = answer_.reasoning.size() + answer_.text.size();
+        bodies_.reserve(std::min(bytes - said_, kPiecesAtOnce) + 3 * answer_.calls.size()); // views must not move
+        for (std::size_t batch = 0; said_ < bytes; ++batch) {
             if (paced_) {
                 auto const slept = co_await session_.loop.sleep(context_, answer_.delay);
                 if (!slept) co_return slept.error();
@@ -42,7 +43,7 @@ public:
                     co_return core::make_error(core::Errc::kCancelled, "The client went away.");
                 co_return true;
             }
-            say(said_++, events);
+            say(events);
             if (paced_) co_return true;
         }
         if (answer_.error) co_return *answer_.error;
@@ -59,9 +60,13 @@ public:
     }
 
 private:
-    void say(std::size_t i, std::vector<chat::RunEvent>& events) {
-        auto const thought = i < answer_.reasoning.size();
-        auto const text = body(thought ? answer_.reasoning[i] : answer_.text[i - answer_.reasoning.size()]);
+    void say(std::vector<chat::RunEvent>& events) {
+        auto const thought = said_ < answer_.reasoning.size();
+        std::string_view const rest = thought ? std::string_view(answer_.reasoning).substr(said_)
+                                              : std::string_view(answer_.text).substr(said_ - answer_.reasoning.size());
+        auto const piece = demo_piece(rest);
+        said_ += piece.size();
+        auto const text = body(piece);
         for (auto choice = 0; choice < answer_.choices; ++choice) {
             if (thought) {
                 events.push_back(chat::ReasoningDelta{text, choice});
@@ -81,7 +86,7 @@ private:
     core::Context const& context_;
     DemoAnswer answer_;
     bool paced_;
-    std::size_t said_ = 0;
+    std::size_t said_ = 0;            // bytes of reasoning, then of text
     std::vector<std::string> bodies_; // of the events last given out
 };
 

@@ -35,26 +35,14 @@ bool is_space(char c) noexcept {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/// Words with the white space behind them; together they are `text`, byte for byte.
-std::vector<std::string> pieces_of(std::string_view text) {
-    std::vector<std::string> pieces;
-    while (!text.empty()) {
-        std::size_t end = 0;
-        while (end < text.size() && is_space(text[end]))
-            ++end; // only at the start of the text
-        while (end < text.size() && !is_space(text[end]))
-            ++end;
-        while (end < text.size() && is_space(text[end]))
-            ++end;
-        if (end > kPieceBytesMax) {
-            end = kPieceBytesMax;
-            while (end > 1 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80)
-                --end;
-        }
-        pieces.emplace_back(text.substr(0, end));
-        text.remove_prefix(end);
-    }
-    return pieces;
+/// Keeps the first `pieces_max` pieces. Returns how many that are.
+std::size_t cut_to_pieces(std::string& text, std::size_t pieces_max) {
+    std::string_view rest = text;
+    std::size_t kept = 0;
+    for (; kept < pieces_max && !rest.empty(); ++kept)
+        rest.remove_prefix(demo_piece(rest).size());
+    text.resize(text.size() - rest.size());
+    return kept;
 }
 
 std::string cited(std::string_view text) {
@@ -177,6 +165,22 @@ std::chrono::milliseconds delay_of(ModelSpec const& spec) {
 
 } // namespace
 
+std::string_view demo_piece(std::string_view text) noexcept {
+    std::size_t end = 0;
+    while (end < text.size() && is_space(text[end]))
+        ++end; // only at the start of the text
+    while (end < text.size() && !is_space(text[end]))
+        ++end;
+    while (end < text.size() && is_space(text[end]))
+        ++end;
+    if (end > kPieceBytesMax) {
+        end = kPieceBytesMax;
+        while (end > 1 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80)
+            --end;
+    }
+    return text.substr(0, end);
+}
+
 DemoAnswer answer_as_demo(ModelSpec const& spec, chat::Turn const& turn) {
     DemoScene const scene(spec, turn);
     DemoDraft draft = draft_answer(scene);
@@ -186,27 +190,27 @@ DemoAnswer answer_as_demo(ModelSpec const& spec, chat::Turn const& turn) {
     answer.delay = draft.delay.value_or(delay_of(spec));
     answer.choices =
         static_cast<int>(std::clamp<std::int64_t>(read_integer(scene.setting("n")).value_or(1), 1, kChoicesMax));
-    answer.reasoning = pieces_of(draft.reasoning);
-    answer.text = pieces_of(draft.text);
+    answer.reasoning = std::move(draft.reasoning);
+    answer.text = std::move(draft.text);
     answer.calls = std::move(draft.calls);
     answer.error = std::move(draft.error);
     answer.finish = answer.calls.empty() ? chat::FinishReason::kStop : chat::FinishReason::kToolCalls;
     if (stopped) answer.error.reset(); // the text ended before what was to happen after it
 
     auto const asked = read_integer(scene.setting("max_completion_tokens")).value_or(0);
-    auto const spoken = answer.reasoning.size() + answer.text.size();
-    if (asked > 0 && spoken > static_cast<std::size_t>(asked)) {
-        auto const left = static_cast<std::size_t>(asked);
-        answer.reasoning.resize(std::min(answer.reasoning.size(), left));
-        answer.text.resize(left - answer.reasoning.size());
+    auto const pieces_max = asked > 0 ? static_cast<std::size_t>(asked) : std::string::npos;
+    auto const whole_bytes = answer.reasoning.size() + answer.text.size();
+    auto const thought = cut_to_pieces(answer.reasoning, pieces_max);
+    auto const said = cut_to_pieces(answer.text, pieces_max - thought);
+    if (answer.reasoning.size() + answer.text.size() < whole_bytes) {
         answer.finish = chat::FinishReason::kLength;
         answer.calls.clear();
         answer.error.reset();
     }
 
     answer.usage.prompt_tokens = tokens_of(scene.prompt_bytes);
-    answer.usage.reasoning_tokens = static_cast<std::int64_t>(answer.reasoning.size());
-    answer.usage.completion_tokens = answer.usage.reasoning_tokens + static_cast<std::int64_t>(answer.text.size());
+    answer.usage.reasoning_tokens = static_cast<std::int64_t>(thought);
+    answer.usage.completion_tokens = answer.usage.reasoning_tokens + static_cast<std::int64_t>(said);
     for (auto const& call : answer.calls)
         answer.usage.completion_tokens += tokens_of(call.name.size() + call.arguments.size());
     answer.usage.completion_tokens *= answer.choices;

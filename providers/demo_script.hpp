@@ -5,6 +5,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "chat/run_event.hpp"
@@ -15,7 +16,7 @@
 
 namespace parley::providers {
 
-/// The pieces of one answer, plain UTF-8 text (not JSON), in the order in which they are to be said:
+/// One answer, plain UTF-8 text (not JSON), in the order in which they are to be said:
 /// reasoning, text, then error if there is one, else calls and finish.
 struct DemoAnswer {
     struct Call {
@@ -24,8 +25,8 @@ struct DemoAnswer {
         std::string arguments; // text of a JSON object
     };
 
-    std::vector<std::string> reasoning; // words, each with the white space behind it
-    std::vector<std::string> text;      // same
+    std::string reasoning; // to be said piece by piece, as demo_piece cuts it
+    std::string text;      // same
     std::vector<Call> calls;
     chat::FinishReason finish = chat::FinishReason::kStop;
     /// An estimate. The answer: one token a piece, and four bytes of a call a token. The prompt: four bytes a token,
@@ -35,6 +36,10 @@ struct DemoAnswer {
     std::optional<core::Error> error;   // after the text; with no text and reasoning: instead of an answer
     int choices = 1;                    // `n` of the request: the same answer that many times; `usage` counts them all
 };
+
+/// The piece of `text` (not empty) to be said first: a word with the white space behind it, 64 bytes at most. Pieces
+/// are cut as they are said: half a million of them held at once would be sixteen times the text.
+std::string_view demo_piece(std::string_view text) noexcept;
 
 /// Answers the turn: /commands in the last user message (see /help), results of tools, or anything else.
 /// Honours max_tokens, stop, n, response_format and tool_choice.

@@ -41,15 +41,13 @@ DemoAnswer ask_with_tools(std::string_view text) {
     return ask(text, {{"tools", json::parse(json::string_view(kTools.data(), kTools.size()))}});
 }
 
-std::string joined(std::vector<std::string> const& pieces) {
-    std::string out;
-    for (auto const& piece : pieces)
-        out += piece;
-    return out;
-}
+using Pieces = std::vector<std::string_view>;
 
-std::string text(DemoAnswer const& answer) {
-    return joined(answer.text);
+Pieces pieces(std::string_view text) {
+    Pieces out;
+    for (; !text.empty(); text.remove_prefix(out.back().size()))
+        out.push_back(demo_piece(text));
+    return out;
 }
 
 bool has(std::string const& text, std::string_view part) {
@@ -61,9 +59,11 @@ TEST(DemoScript, TellsWhatItWasSent) {
     spec.system_prompt = std::string(214, 'p');
     spec.settings["temperature"] = 0.25;
     spec.tools = kTools;
-    std::string const said = text(answer(
-        R"({"messages":[{"role":"user","content":"One"},{"role":"assistant","content":"Two"},{"role":"user","content":"Why is the sky blue?"}],"seed":7})",
-        spec));
+    std::string const said =
+        answer(
+            R"({"messages":[{"role":"user","content":"One"},{"role":"assistant","content":"Two"},{"role":"user","content":"Why is the sky blue?"}],"seed":7})",
+            spec)
+            .text;
     EXPECT_TRUE(has(said, "`demo`")) << said;
     EXPECT_TRUE(has(said, "> Why is the sky blue?")) << said;
     EXPECT_TRUE(has(said, "3 messages (2 user, 1 assistant)")) << said;
@@ -77,26 +77,28 @@ TEST(DemoScript, TellsWhatItWasSent) {
 TEST(DemoScript, IsDeterministicAndNeverSilent) {
     for (std::string_view const said : {"", " ", "x", "/", "/unknown thing", "### Task:\nGenerate a concise title"}) {
         DemoAnswer const one = ask(said);
-        EXPECT_FALSE(text(one).empty()) << said;
+        EXPECT_FALSE(one.text.empty()) << said;
         EXPECT_EQ(one.text, ask(said).text);
         EXPECT_EQ(one.finish, chat::FinishReason::kStop);
     }
-    EXPECT_FALSE(text(answer(R"({"messages":[]})")).empty());
+    EXPECT_FALSE(answer(R"({"messages":[]})").text.empty());
 }
 
 TEST(DemoScript, QuotesNoMoreThanItMust) {
-    std::string const said = text(ask(std::string(100'000, 'q')));
+    std::string const said = ask(std::string(100'000, 'q')).text;
     EXPECT_LT(said.size(), 2000u);
     EXPECT_TRUE(has(said, "…"));
     std::string umlauts;
     for (int i = 0; i < 1000; ++i)
         umlauts += "\xC3\xBC";
-    EXPECT_FALSE(has(text(ask("x" + umlauts)), "\xC3…")); // cut between characters
+    EXPECT_FALSE(has(ask("x" + umlauts).text, "\xC3…")); // cut between characters
 }
 
 TEST(DemoScript, CountsAttachmentsAndReadsTextParts) {
-    std::string const said = text(answer(
-        R"({"messages":[{"role":"user","content":[{"type":"text","text":"What is this?"},{"type":"image_url","image_url":{"url":"data:x"}}]}]})"));
+    std::string const said =
+        answer(
+            R"({"messages":[{"role":"user","content":[{"type":"text","text":"What is this?"},{"type":"image_url","image_url":{"url":"data:x"}}]}]})")
+            .text;
     EXPECT_TRUE(has(said, "> What is this?")) << said;
     EXPECT_TRUE(has(said, "1 images, files or sounds")) << said;
 }
@@ -106,7 +108,7 @@ TEST(DemoScript, EchoIsByteExact) {
          {std::string("plain"), std::string("  two  spaces \t tab "), std::string("line\n\n\nlines\r\n"),
           std::string("\xF0\x9F\x98\x80 \xC3\xBC \"quoted\" \\ </script>"), std::string(5000, 'x'),
           std::string("a\0b", 3), std::string("\n"), std::string()}) {
-        EXPECT_EQ(text(ask("/echo " + said)), said);
+        EXPECT_EQ(ask("/echo " + said).text, said);
     }
     DemoAnswer const umlauts = ask("/echo " + std::string(31, 'x') + [] {
         std::string s;
@@ -114,14 +116,16 @@ TEST(DemoScript, EchoIsByteExact) {
             s += "\xE2\x82\xAC";
         return s;
     }());
-    for (auto const& piece : umlauts.text) {
+    for (auto const piece : pieces(umlauts.text)) {
         EXPECT_LE(piece.size(), 64u);
         EXPECT_NE(static_cast<unsigned char>(piece.front()) & 0xC0, 0x80) << "cut inside a character";
     }
 }
 
 TEST(DemoScript, PiecesAreWords) {
-    EXPECT_EQ(ask("/echo one two\n three").text, (std::vector<std::string>{"one ", "two\n ", "three"}));
+    EXPECT_EQ(pieces("one two\n three"), (Pieces{"one ", "two\n ", "three"}));
+    EXPECT_EQ(pieces(" \n one"), (Pieces{" \n one"}));
+    EXPECT_EQ(pieces(std::string(70, 'x')), (Pieces{std::string(64, 'x'), std::string(6, 'x')}));
 }
 
 TEST(DemoScript, CallsATool) {
@@ -150,15 +154,15 @@ TEST(DemoScript, CallsSeveralToolsAtOnce) {
 }
 
 TEST(DemoScript, SaysWhatIsWrongWithACall) {
-    std::string said = text(ask_with_tools("/call nope {}"));
+    std::string said = ask_with_tools("/call nope {}").text;
     EXPECT_TRUE(has(said, "no tool `nope`") && has(said, "`get_time`") && has(said, "`fs__read_file`")) << said;
-    said = text(ask_with_tools("/call get_time {\"a\":"));
+    said = ask_with_tools("/call get_time {\"a\":").text;
     EXPECT_TRUE(has(said, "one JSON object")) << said;
-    said = text(ask_with_tools("/call get_time [1]"));
+    said = ask_with_tools("/call get_time [1]").text;
     EXPECT_TRUE(has(said, "not an object")) << said;
-    said = text(ask_with_tools("/call"));
+    said = ask_with_tools("/call").text;
     EXPECT_TRUE(has(said, "Say which tool")) << said;
-    said = text(ask("/call get_time {}"));
+    said = ask("/call get_time {}").text;
     EXPECT_TRUE(has(said, "No tools can be used")) << said;
 }
 
@@ -171,8 +175,8 @@ TEST(DemoScript, TellsWhatTheToolsSaid) {
                                 std::string(kTools) + "}";
     DemoAnswer const told = answer(request);
     EXPECT_TRUE(told.calls.empty());
-    EXPECT_TRUE(has(text(told), "`fs__read_file` answered:\n\n```\nfile text\n```")) << text(told);
-    EXPECT_TRUE(has(text(told), "`get_time` answered:\n\n```\n12:00\n```")) << text(told);
+    EXPECT_TRUE(has(told.text, "`fs__read_file` answered:\n\n```\nfile text\n```")) << told.text;
+    EXPECT_TRUE(has(told.text, "`get_time` answered:\n\n```\n12:00\n```")) << told.text;
     EXPECT_EQ(told.finish, chat::FinishReason::kStop);
 }
 
@@ -201,23 +205,23 @@ TEST(DemoScript, CallIdsAreNewInALongerConversation) {
 
 TEST(DemoScript, HonoursMaxTokens) {
     DemoAnswer const cut = ask("/echo one two three", {{"max_tokens", 2}});
-    EXPECT_EQ(text(cut), "one two ");
+    EXPECT_EQ(cut.text, "one two ");
     EXPECT_EQ(cut.finish, chat::FinishReason::kLength);
     EXPECT_EQ(cut.usage.completion_tokens, 2);
     EXPECT_EQ(ask("/echo one two", {{"max_completion_tokens", 2}}).finish, chat::FinishReason::kStop);
     DemoAnswer const thinking = ask("/think x", {{"max_tokens", 3}});
-    EXPECT_EQ(thinking.reasoning.size(), 3u);
+    EXPECT_EQ(pieces(thinking.reasoning).size(), 3u);
     EXPECT_TRUE(thinking.text.empty());
     ModelSpec spec = demo_spec();
     spec.settings["max_tokens"] = 1;
-    EXPECT_EQ(text(ask("/echo one two", {}, spec)), "one ");
-    EXPECT_EQ(text(ask("/echo one two", {{"max_completion_tokens", 50}}, spec)), "one two");
+    EXPECT_EQ(ask("/echo one two", {}, spec).text, "one ");
+    EXPECT_EQ(ask("/echo one two", {{"max_completion_tokens", 50}}, spec).text, "one two");
 }
 
 TEST(DemoScript, HonoursStop) {
-    EXPECT_EQ(text(ask("/echo one two three", {{"stop", " th"}})), "one two");
-    EXPECT_EQ(text(ask("/echo one two three", {{"stop", json::array{"three", "wo"}}})), "one t");
-    EXPECT_EQ(text(ask("/echo one\ntwo", {{"stop", "\n"}})), "one");
+    EXPECT_EQ(ask("/echo one two three", {{"stop", " th"}}).text, "one two");
+    EXPECT_EQ(ask("/echo one two three", {{"stop", json::array{"three", "wo"}}}).text, "one t");
+    EXPECT_EQ(ask("/echo one\ntwo", {{"stop", "\n"}}).text, "one");
     EXPECT_EQ(ask("/echo one", {{"stop", "x"}}).finish, chat::FinishReason::kStop);
 }
 
@@ -238,7 +242,7 @@ TEST(DemoScript, HasAPace) {
     spec.settings["demo_delay_ms"] = "soon";
     EXPECT_EQ(ask("hello", {}, spec).delay, std::chrono::milliseconds(15));
     EXPECT_EQ(ask("/slow 700 a b").delay, std::chrono::milliseconds(700));
-    EXPECT_EQ(text(ask("/slow 700 a b")), "a b");
+    EXPECT_EQ(ask("/slow 700 a b").text, "a b");
     EXPECT_EQ(ask("/slow").delay, std::chrono::milliseconds(300));
     EXPECT_EQ(ask("/slow 99999999").delay, std::chrono::milliseconds(10'000));
     EXPECT_EQ(ask("/slow", {{"demo_delay_ms", 1}}).delay, std::chrono::milliseconds(300));
@@ -246,18 +250,18 @@ TEST(DemoScript, HasAPace) {
 
 TEST(DemoScript, AnswersAtLength) {
     DemoAnswer const answer = ask("/long 1000");
-    EXPECT_EQ(answer.text.size(), 1000u);
-    EXPECT_TRUE(text(answer).starts_with("1 2 3 "));
-    EXPECT_TRUE(text(answer).ends_with(" 999 1000"));
-    EXPECT_LE(ask("/long 999999999").text.size(), 100'000u);
-    EXPECT_TRUE(has(text(ask("/long many")), "/long 500"));
+    EXPECT_EQ(pieces(answer.text).size(), 1000u);
+    EXPECT_TRUE(answer.text.starts_with("1 2 3 "));
+    EXPECT_TRUE(answer.text.ends_with(" 999 1000"));
+    EXPECT_LE(pieces(ask("/long 999999999").text).size(), 100'000u);
+    EXPECT_TRUE(has(ask("/long many").text, "/long 500"));
 }
 
 TEST(DemoScript, ThinksAloud) {
     DemoAnswer const answer = ask("/think the moon");
-    EXPECT_TRUE(has(joined(answer.reasoning), "the moon"));
-    EXPECT_TRUE(has(text(answer), "the moon"));
-    EXPECT_EQ(answer.usage.reasoning_tokens, static_cast<std::int64_t>(answer.reasoning.size()));
+    EXPECT_TRUE(has(answer.reasoning, "the moon"));
+    EXPECT_TRUE(has(answer.text, "the moon"));
+    EXPECT_EQ(answer.usage.reasoning_tokens, static_cast<std::int64_t>(pieces(answer.reasoning).size()));
     EXPECT_GT(answer.usage.completion_tokens, answer.usage.reasoning_tokens);
 }
 
@@ -271,41 +275,43 @@ TEST(DemoScript, FailsWhenTold) {
     DemoAnswer const late = ask("/error truncated one two");
     ASSERT_TRUE(late.error);
     EXPECT_EQ(late.error->code, core::Errc::kUpstreamTruncated);
-    EXPECT_EQ(text(late), "one two");
+    EXPECT_EQ(late.text, "one two");
     DemoAnswer const unknown = ask("/error 999");
     EXPECT_FALSE(unknown.error);
-    EXPECT_TRUE(has(text(unknown), "`timeout`"));
+    EXPECT_TRUE(has(unknown.text, "`timeout`"));
 }
 
 TEST(DemoScript, HelpNamesEveryCommandThatWorks) {
-    std::string const help = text(ask("/help"));
+    std::string const help = ask("/help").text;
     for (std::string_view const name :
          {"/echo", "/call", "/tools", "/messages", "/settings", "/think", "/slow", "/long", "/error"}) {
         EXPECT_TRUE(has(help, name)) << name;
-        EXPECT_FALSE(has(text(ask(name)), "What I was sent")) << name;
+        EXPECT_FALSE(has(ask(name).text, "What I was sent")) << name;
     }
 }
 
 TEST(DemoScript, ListsMessagesAndSettings) {
-    std::string said = text(answer(
-        R"({"messages":[{"role":"user","content":"My name\nis Ann"},{"role":"assistant","content":"Hello Ann"},{"role":"user","content":"/messages"}]})"));
+    std::string said =
+        answer(
+            R"({"messages":[{"role":"user","content":"My name\nis Ann"},{"role":"assistant","content":"Hello Ann"},{"role":"user","content":"/messages"}]})")
+            .text;
     EXPECT_TRUE(has(said, "1. user: My name is Ann")) << said;
     EXPECT_TRUE(has(said, "2. assistant: Hello Ann")) << said;
     ModelSpec spec = demo_spec();
     spec.settings["temperature"] = 1;
-    said = text(ask("/settings", {{"seed", 7}}, spec));
+    said = ask("/settings", {{"seed", 7}}, spec).text;
     EXPECT_TRUE(has(said, "`temperature`: `1` (from the agent)")) << said;
     EXPECT_TRUE(has(said, "`seed`: `7`")) << said;
 }
 
 TEST(DemoScript, AnswersInJsonWhereThatIsAsked) {
-    std::string const object = text(ask("say \"x\"", {{"response_format", {{"type", "json_object"}}}}));
+    std::string const object = ask("say \"x\"", {{"response_format", {{"type", "json_object"}}}}).text;
     EXPECT_EQ(json::parse(object), json::parse(R"({"you_said":"say \"x\""})"));
     json::value const format = json::parse(R"({"type":"json_schema","json_schema":{"name":"r","schema":{"type":"object",
         "properties":{"a":{"type":"integer"},"b":{"type":["string","null"]},"c":{"type":"array","items":{"type":"string"}},
           "d":{"enum":["red","blue"]},"e":{"anyOf":[{"$ref":"#/$defs/n"},{"type":"null"}]},"f":{"type":"boolean"}},
         "$defs":{"n":{"type":"object","properties":{"x":{"type":"number"}}}}}}})");
-    EXPECT_EQ(json::parse(text(ask("x", {{"response_format", format}}))),
+    EXPECT_EQ(json::parse(ask("x", {{"response_format", format}}).text),
               json::parse(R"({"a":0,"b":"demo","c":[],"d":"red","e":{"x":0},"f":false})"));
 }
 
@@ -316,7 +322,7 @@ TEST(DemoScript, ASchemaThatMultipliesItselfIsBounded) {
     json::value const format = {
         {"type", "json_schema"},
         {"json_schema", {{"name", "r"}, {"schema", {{"type", "object"}, {"properties", properties}}}}}};
-    EXPECT_LT(text(ask("x", {{"response_format", format}})).size(), 1'000'000u);
+    EXPECT_LT(ask("x", {{"response_format", format}}).text.size(), 1'000'000u);
 }
 
 TEST(DemoScript, EstimatesUsage) {
