@@ -6,12 +6,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <deque>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -55,6 +57,7 @@ public:
 
     LoadReport run() {
         connect_all();
+        std::this_thread::sleep_for(std::chrono::duration<double>(options_.settle_s));
         begin_ns_ = now_ns();
         end_ns_ = begin_ns_ + to_ns(options_.duration_s);
         if (options_.progress_s > 0) progress_ns_ = begin_ns_;

@@ -94,14 +94,14 @@ core::Awaitable<Connection::Next> Connection::refuse_request(RequestHead const& 
     in_.erase(0, head_size); // head's views end here
     respond(std::move(response));
     set_timer(Phase::kBody, limits_.body_timeout);
+    auto const here = std::min(left, in_.size());
+    in_.erase(0, here);
+    left -= here;
     while (keep_alive_ && left > 0) {
-        auto const n = std::min(left, in_.size());
-        in_.erase(0, n);
-        left -= n;
-        if (left == 0) break;
-        auto const bytes = co_await receive();
-        if (bytes.empty()) co_return Next::kClose;
-        in_.append(bytes);
+        auto const scratch = loop_.scratch();
+        auto const got = co_await receive(scratch.first(std::min(left, scratch.size())));
+        if (got == 0) co_return Next::kClose;
+        left -= got;
     }
     co_return keep_alive_ ? Next::kAgain : Next::kClose;
 }

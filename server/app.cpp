@@ -101,7 +101,7 @@ public:
         shared_.keys.add(shared_.forwarding.forwarder_keys);
         shared_.cors_origins = settings_.cors_origins;
         shared_.allow_anonymous_hosts = settings_.allow_anonymous;
-        shared_.requests_max = settings_.requests_max;
+        shared_.admission.limit(settings_.requests_max);
         shared_.commit_stream_after = settings_.limits.heartbeat;
         shared_.version = version();
         shared_.log_texts = settings_.log_texts;

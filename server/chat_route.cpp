@@ -40,29 +40,6 @@ core::SteadyTime run_deadline(agents::AgentConfig const& agent, net::RequestHead
     return started + std::chrono::seconds(seconds);
 }
 
-// Counts a request for as long as it lives; refused() when there is no room for it.
-class Admitted {
-public:
-    Admitted(GatewayShared const& shared, core::Counter& gauge) : shared_(shared), gauge_(gauge) {
-        gauge_.add(1);
-        if (shared_.requests_max == 0) return; // the shared counter is touched only where it is needed
-        refused_ = shared_.requests.fetch_add(1, std::memory_order_relaxed) >= shared_.requests_max;
-    }
-    ~Admitted() {
-        gauge_.add(-1);
-        if (shared_.requests_max != 0) shared_.requests.fetch_sub(1, std::memory_order_relaxed);
-    }
-    Admitted(Admitted const&) = delete;
-    Admitted& operator=(Admitted const&) = delete;
-
-    bool refused() const noexcept { return refused_; }
-
-private:
-    GatewayShared const& shared_;
-    core::Counter& gauge_;
-    bool refused_ = false;
-};
-
 core::Result<> check_usable(agents::Agent const* agent, std::string const& model) {
     if (!agent) return agents::model_not_found(model);
     if (!agent->candidates.empty()) return {};
@@ -140,12 +117,6 @@ ChatReply reply_to(ChatRequest const& request, std::string id, ToolDisplay displ
     return reply;
 }
 
-core::Error too_many() {
-    auto error = core::make_error(Errc::kOverloaded, "Too many requests are under way. Please try again shortly.");
-    error.retry_after = std::chrono::seconds(1);
-    return error;
-}
-
 } // namespace
 
 core::Awaitable<void> Gateway::chat(net::Request& request, net::Exchange& exchange, RequestState& state) {
@@ -193,8 +164,8 @@ core::Awaitable<void> Gateway::chat(net::Request& request, net::Exchange& exchan
     auto turn = parsed->turn();
     auto const tools = agents::apply_client_tools(agent->config, turn);
     if (!tools) co_return fail(exchange, state, tools.error());
-    Admitted const admitted(shared_, metrics_.in_flight);
-    if (admitted.refused()) co_return fail(exchange, state, too_many());
+    Admission::Place const place(shared_.admission, metrics_.in_flight);
+    if (!place.has_room()) co_return fail(exchange, state, Admission::too_many());
     core::Context const context{exchange.cancellation(), run_deadline(agent->config, request.head, request.started),
                                 state.request_id};
     std::optional<policy::Reservation> reservation;

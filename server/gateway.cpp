@@ -156,6 +156,8 @@ std::optional<net::Response> Gateway::admit(net::RequestHead const& head, net::T
         return refused(
             core::make_error(Errc::kUnsupportedMediaType, "Send the body as Content-Type: application/json (UTF-8)."));
     }
+    if (match.route->id == RouteId::kChatCompletions && !shared_.admission.has_room())
+        return refused(Admission::too_many());
     return std::nullopt;
 }
 

@@ -21,6 +21,7 @@
 #include "core/metrics.hpp"
 #include "net/http_server.hpp"
 #include "policy/api_keys.hpp"
+#include "server/admission.hpp"
 #include "server/chat_request.hpp"
 #include "server/chat_writer.hpp"
 #include "server/conversation_identity.hpp"
@@ -66,9 +67,8 @@ struct StoreHealth {
 struct GatewayShared {
     policy::ApiKeys keys;
     std::vector<std::string> cors_origins;
-    bool allow_anonymous_hosts = false;           // anonymous access was asked for on purpose: Host is not checked
-    std::size_t requests_max = 0;                 // chat requests under way in all loops; 0 = no limit
-    mutable std::atomic<std::size_t> requests{0}; // counted only where there is a limit
+    bool allow_anonymous_hosts = false; // anonymous access was asked for on purpose: Host is not checked
+    mutable Admission admission;
     std::chrono::milliseconds commit_stream_after{15'000}; // silence before a stream's head is sent all the same
     std::string version;
     bool log_texts = false; // as Settings

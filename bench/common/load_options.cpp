@@ -56,6 +56,8 @@ void add_options(CLI::App& app, LoadOptions& options) {
         ->check(CLI::Range(0, 250))
         ->capture_default_str();
     app.add_option("--rate", options.rate, "Requests per second (open loop); 0: closed loop")->capture_default_str();
+    app.add_option("--settle-s", options.settle_s, "Wait before the first request, for the server to accept everybody")
+        ->capture_default_str();
     app.add_option("--duration-s", options.duration_s, "Time during which requests start")->capture_default_str();
     app.add_option("--requests", options.requests_max, "Start no more than this; 0: no limit")->capture_default_str();
     app.add_option("--ramp-s", options.ramp_s, "Closed loop: time over which the connections start")

@@ -24,6 +24,7 @@ struct LoadOptions {
     std::uint32_t connections = 32;
     std::uint32_t sources = 0; // addresses to connect from, 127.0.0.2 and up; 0: the kernel's choice
     double rate = 0;           // requests per second; 0: closed loop
+    double settle_s = 0;       // between the last connection and the first request: the server accepts them
     double duration_s = 2;
     std::uint64_t requests_max = 0; // 0: no limit but the duration
     double ramp_s = 0;              // closed loop: time over which the connections start

@@ -224,6 +224,7 @@ class Parley(Contender):
     threads = 1  # settings for variant()
     streams_max = 4000
     agents = 5
+    requests_max = 0  # chat requests at once; 0: no limit
 
     def _binary(self):
         return find_binary("PARLEY_BINARY", "parley", ["build"], "Build it with: make build")
@@ -244,6 +245,8 @@ class Parley(Contender):
         command += ["--config", config, "--mcp", mcp, "--data", data, "--log", "json"]
         # Nothing of the caller's environment: no real key, no real database may take part.
         env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": folder, "PARLEY_API_KEYS": self.key, **self.env}
+        if self.requests_max:
+            env["MAX_CONCURRENT_REQUESTS"] = str(self.requests_max)
         self.process = Process(self.name, core, command, folder, env)
         self.ready_s = self.process.wait_ready(self._port, headers={"Authorization": f"Bearer {self.key}"})
 

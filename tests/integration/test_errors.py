@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from harness import upstream as up
-from harness.api import Stream, call, chat, chat_body
+from harness.api import Stream, call, chat, chat_body, connect
 from harness.configs import agent, config, demo_agent
 from harness.gateway import Gateway
 from harness.rawhttp import Answer
@@ -183,6 +183,25 @@ def test_provider_credentials_are_our_trouble(gateway: Gateway, upstream: up.Fak
         assert WIRE.auth[1][7:] not in answer.body.decode()
 
 
+def _refused_by_the_head(gateway: Gateway, announced: int) -> None:
+    """The answer comes before a byte of the body, also instead of `100 Continue`."""
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {announced}\r\n"
+    )
+    for more in ("", "Expect: 100-continue\r\n"):
+        with connect(gateway) as client:
+            client.send(f"{head}{more}\r\n".encode())
+            answer = client.read_answer()
+            told(answer, 503, "service_unavailable_error", "server_is_overloaded")
+            assert answer.header("retry-after") and not answer.interim
+            if announced <= 64 * 1024 and not more:  # which is read and dropped: the connection goes on
+                client.send(b" " * announced + b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert client.read_answer().status == 200
+            else:
+                assert answer.header("connection") == "close"
+
+
 def test_too_many_at_once(start_gateway, upstream: up.FakeUpstream) -> None:
     """MAX_CONCURRENT_REQUESTS is for the whole gateway, however the kernel spreads connections over its loops."""
     release = threading.Event()
@@ -205,6 +224,8 @@ def test_too_many_at_once(start_gateway, upstream: up.FakeUpstream) -> None:
         assert answer.header("retry-after") and answer.header("retry-after-ms")
         assert answer.error["message"]
         assert call(gateway, "GET", "/v1/models").status == 200, "only runs count"
+        for large in (64 * 1024, 20_000_000):
+            _refused_by_the_head(gateway, large)
         release.set()
         for stream in running:
             stream.read().check_complete()

@@ -24,6 +24,7 @@ SCENARIOS = {
         HeldStreams(8000, processes=1, interval_ms=250),
         HeldStreams(18_000, processes=2, interval_ms=1000),
         Overload(),
+        Overload(requests_max=64),
         KeyFlood(),
         HeadOfLine(),
     )

@@ -13,37 +13,52 @@ class Overload(Scenario):
     Bodies are large, so that the load generator, on one core with the mock, can send so many: it only writes them,
     the gateway reads, checks and writes them. How far it came is a row of its own. Goodput are the answers with 200
     that came while the load lasted. Times count from when a request was due, not from when a connection was free.
+
+    With `requests_max`, a server of its own takes no more than that many at once, and what it can answer is what as many
+    connections get. Without, what it can answer is what its core gives.
     """
 
-    name = "overload"
     rounds_max = 2
     body_bytes = 60_000
     connections = 2000
     factor = 3
-    rows = (
-        Row("capacity", "requests per second at most, 60 KB body, model takes 20 ms", "1/s", 0),
-        Row("offered", "  overload: offered, of that", "x", 2, ratio=False),
-        Row("goodput_percent", "  overload: answered with 200, of that", "%", 0, ratio=False),
-        Row("accepted_p99_ms", "  overload: those took, p99", "ms", 0, ratio=False),
-        Row("refused_percent", "  overload: refused (429, 503), of those sent", "%", 0, ratio=False),
-        Row("refusal_p50_ms", "  overload: a refusal took, from when due, p50", "ms", 2, ratio=False),
-        Row("refusal_p99_ms", "  overload: p99", "ms", 2, ratio=False),
-        Row("refusal_sent_p99_ms", "  overload: p99 from when sent", "ms", 2, ratio=False),
-        Row("late_p99_ms", "  overload: the load generator was late, p99", "ms", 2, ratio=False),
-    )
+
+    def __init__(self, requests_max=0):
+        self._requests_max = requests_max
+        self.name = "overload_limited" if requests_max else "overload"
+        what = f"{requests_max} at once" if requests_max else "no limit"
+        of = f"  {self.factor}x of that, {what}:"
+        self.rows = (
+            Row("capacity", f"requests per second at most, 60 KB body, model takes 20 ms, {what}", "1/s", 0),
+            Row("offered", f"{of} offered", "x", 2, ratio=False),
+            Row("goodput_percent", f"{of} answered with 200, of the most", "%", 0, ratio=False),
+            Row("accepted_p99_ms", f"{of} those took, p99", "ms", 0, ratio=False),
+            Row("refused_percent", f"{of} refused (429, 503), of those sent", "%", 0, ratio=False),
+            Row("refusal_p50_ms", f"{of} a refusal took, from when due, p50", "ms", 2, ratio=False),
+            Row("refusal_p99_ms", f"{of} p99", "ms", 2, ratio=False),
+            Row("refusal_sent_p99_ms", f"{of} p99 from when sent", "ms", 2, ratio=False),
+            Row("late_p99_ms", f"{of} the load generator was late, p99", "ms", 2, ratio=False),
+            Row("core_percent", f"{of} of its core in use", "%", 0, ratio=False),
+        )
 
     def run(self, lab, contender, direct):
         if not contender.process:
             return {}
+        if not self._requests_max:
+            # The most it can do is not at the same number of connections for everyone.
+            return self._overload(lab, contender, (256, 512))
+        with lab.fresh(contender, requests_max=self._requests_max) as server:
+            return self._overload(lab, server, (self._requests_max,)) if server else {}
+
+    def _overload(self, lab, contender, at_connections):
         body = lab.body_file(self.name, chat_body(self.body_bytes, directive=f"{SHORT_ANSWER} delay_ms=20"))
         refusals = {"refusals": "429,503"}
-        # The most it can do is not at the same number of connections for everyone.
         capacity = max(
             lab.measure(
                 contender, "capacity", body, connections=connections, duration_s=lab.seconds(1.5), **refusals
             )["in_time"]
             / lab.seconds(1.5)
-            for connections in (256, 512)
+            for connections in at_connections
         )
         duration_s = lab.seconds(4.0)
         load = lab.measure(
@@ -52,6 +67,7 @@ class Overload(Scenario):
             body,
             rate=f"{self.factor * capacity:.1f}",
             connections=self.connections,
+            settle_s=0.3,
             duration_s=duration_s,
             drain_s=20,
             drop_backlog=True,
