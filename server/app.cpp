@@ -186,7 +186,7 @@ public:
         auto const work = boost::asio::make_work_guard(control_);
         control_.run();
         for (auto& runner : loops_)
-            runner->loop.stop();
+            runner->end();
         for (auto& runner : loops_)
             runner->thread.join();
         store_->close();

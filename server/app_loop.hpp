@@ -66,6 +66,10 @@ struct LoopRunner {
           server(loop, gateway, limits, [this] { return tls; }),
           tasks(loop) {}
 
+    /// Ends the tasks, then the loop; a task that does not end in time is left. From any thread.
+    void end();
+
+    core::Cancellation ending; // of the tasks
     net::Loop loop;
     providers::Session session;
     std::unique_ptr<mcp::ToolHost> tool_host;
@@ -82,14 +86,14 @@ struct LoopRunner {
     std::thread thread;
 };
 
-/// Keeps the loop's view of the stored keys, until the loop is stopped.
+/// Keeps the loop's view of the stored keys, until the loop is to end.
 core::Awaitable<void> follow_keys(LoopRunner& one, StoredKeys known);
 
 /// The stored keys as they are now, read on the loop of `one` before it has a thread. Not current when the store cannot
 /// be read.
 StoredKeys read_keys_now(LoopRunner& one);
 
-/// Erases conversations whose time is over, now and every `interval`, until the loop is stopped.
+/// Erases conversations whose time is over, now and every `interval`, until the loop is to end.
 core::Awaitable<void> clean_up(LoopRunner& one, std::chrono::milliseconds interval);
 
 } // namespace parley::server

@@ -15,12 +15,12 @@ core::Task<StoredKeys> read_keys(policy::KeyStore& keys, core::Context const& co
     co_return StoredKeys{std::make_shared<policy::KeyBook const>(std::move(*all)), *version, true};
 }
 
-core::Awaitable<void> watch_keys(net::Loop& loop, policy::KeyStore& keys, StoredKeys known,
+core::Awaitable<void> watch_keys(net::Loop& loop, core::Cancellation& ending, policy::KeyStore& keys, StoredKeys known,
                                  std::function<void(StoredKeys)> use) {
-    core::Cancellation never;
-    core::Context const context{never, core::SteadyTime::max(), "key_watch"};
-    for (;;) {
+    core::Context const context{ending, core::SteadyTime::max(), "key_watch"};
+    while (!ending.cancelled()) {
         auto const version = co_await keys.version(context);
+        if (ending.cancelled()) co_return;
         auto fresh = known;
         fresh.is_current = version.has_value();
         if (version && *version != known.version) {

@@ -30,8 +30,8 @@ inline constexpr std::chrono::seconds kKeyWatchInterval{1};
 /// All keys as they are now. Errors: those of the store.
 core::Task<StoredKeys> read_keys(policy::KeyStore& keys, core::Context const& context);
 
-/// Until the loop is stopped. `use` is called on the loop with each change.
-core::Awaitable<void> watch_keys(net::Loop& loop, policy::KeyStore& keys, StoredKeys known,
+/// Until `ending` is cancelled. `use` is called on the loop with each change.
+core::Awaitable<void> watch_keys(net::Loop& loop, core::Cancellation& ending, policy::KeyStore& keys, StoredKeys known,
                                  std::function<void(StoredKeys)> use);
 
 } // namespace parley::server
