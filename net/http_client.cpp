@@ -201,8 +201,8 @@ private:
     core::Task<std::unique_ptr<Stream>> secure(core::Context const& context, Pool& pool, TcpSocket socket,
                                                core::SteadyTime until) {
         auto const& upstream = *pool.upstream;
-        if (!upstream.url.tls) co_return make_plain_stream(std::move(socket));
-        auto stream = make_tls_client_stream(std::move(socket), upstream.tls, upstream.url.host, pool.sessions);
+        if (!upstream.url.tls) co_return make_plain_stream(loop_, std::move(socket));
+        auto stream = make_tls_client_stream(loop_, std::move(socket), upstream.tls, upstream.url.host, pool.sessions);
         auto expired = false;
         auto stop = [&stream]() noexcept { stream->abort(); };
         auto expire = [&expired, &stream]() noexcept {

@@ -22,7 +22,9 @@ Connection::Connection(Loop& loop, HttpHandler& handler, ServerLimits const& lim
       drained_(loop.executor()),
       timer_(loop, TimerAction{this}),
       heartbeat_(loop, HeartbeatAction{this}),
-      stall_(loop, StallAction{this}) {}
+      stall_(loop, StallAction{this}) {
+    stream_->observe(*this);
+}
 
 core::Awaitable<void> Connection::run() {
     auto const self = shared_from_this(); // the coroutine is the owner
@@ -110,7 +112,8 @@ core::Awaitable<void> Connection::handle(Request& request) {
     phase_ = Phase::kHandling;
     timer_.never();
     cancellation_ = std::make_unique<core::Cancellation>();
-    arm_read(); // from here on a readable socket means: more requests, or the client leaves
+    // From here on a readable socket means: more requests, or the client leaves.
+    if (stream_->maybe_readable() || stream_->has_buffered()) on_readable();
     std::string failure;
     try {
         co_await handler_.handle(request, *this);

@@ -16,9 +16,10 @@
 
 namespace parley::net {
 
-/// Kept alive by its own coroutine (and by socket waits under way); listed in its server for drain and cut.
+/// Kept alive by its own coroutine; listed in its server for drain and cut.
 class Connection final
     : public Exchange,
+      private Stream::Observer,
       public std::enable_shared_from_this<Connection>,
       public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
 public:
@@ -67,11 +68,9 @@ private:
     void send(std::array<std::string_view, 3> pieces);
     void send_piece(std::string_view bytes);
     void append_head(std::string& out, Response const& response, std::optional<std::size_t> length);
-    void arm_read();
+    void on_news(Poller::News news) override;
     void on_readable();
     void on_client_eof();
-    void watch_errors();
-    void arm_write();
     void flush_output();
     void lost() noexcept;
     void reset() noexcept; // lost, and the kernel forgets what the client has not taken
@@ -114,8 +113,6 @@ private:
     std::string_view heartbeat_bytes_;
     Phase phase_ = Phase::kIdle;
     Answer answer_ = Answer::kNone;
-    bool read_armed_ = false;
-    bool write_armed_ = false;
     bool eof_ = false;  // the client will send no more
     bool lost_ = false; // the connection is unusable
     bool client_gone_ = false;

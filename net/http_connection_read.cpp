@@ -178,33 +178,24 @@ core::Awaitable<std::size_t> Connection::receive(std::span<char> into) {
                 co_return 0;
             }
         }
-        arm_read();
         co_await readable_.wait();
     }
 }
 
-void Connection::arm_read() {
-    if (read_armed_ || lost_ || eof_) return;
-    read_armed_ = true;
-    auto on_ready = [self = shared_from_this()](boost::system::error_code error) {
-        self->read_armed_ = false;
-        if (error || self->lost_) {
-            self->readable_.set();
-            return;
-        }
-        self->stream_->note_readable();
-        if (self->phase_ == Phase::kHandling) {
-            self->on_readable();
-        } else {
-            self->readable_.set();
-        }
-    };
-    stream_->socket().async_wait(TcpSocket::wait_read, std::move(on_ready));
+void Connection::on_news(Poller::News news) {
+    auto const self = shared_from_this(); // what follows may end the coroutine
+    if (out_sent_ < out_.size()) flush_output();
+    if (lost_ || !news.readable) return;
+    if (phase_ == Phase::kHandling) {
+        on_readable();
+    } else {
+        readable_.wake();
+    }
 }
 
 // While a request is being answered: read ahead a little, and learn of the client's end.
 void Connection::on_readable() {
-    while (in_.size() < limits_.pipelined_bytes_max) {
+    while (!eof_ && in_.size() < limits_.pipelined_bytes_max) {
         auto const got = stream_->try_read(loop_.scratch());
         if (got.status == IoStatus::kOk) {
             in_.append(loop_.scratch().data(), got.bytes);
@@ -212,9 +203,9 @@ void Connection::on_readable() {
         }
         if (got.status == IoStatus::kEof) return on_client_eof();
         if (got.status == IoStatus::kError) return lost();
-        return arm_read();
+        return;
     }
-    watch_errors(); // enough read ahead; only a reset is of interest now
+    if (stream_->failed()) lost(); // enough read ahead, or all there is: only a reset is of interest now
 }
 
 // The client will send no more. It may still be reading (curl, nc: half-close) or be gone: writing something harmless
@@ -227,19 +218,11 @@ void Connection::on_client_eof() {
         if (cancellation_) cancellation_->cancel();
         return;
     }
-    watch_errors();
     if (answer_ == Answer::kStream) {
         on_heartbeat();
     } else if (answer_ == Answer::kNone && !http_1_0_) {
         send({"HTTP/1.1 100 Continue\r\n\r\n"});
     }
-}
-
-void Connection::watch_errors() {
-    auto on_error = [self = shared_from_this()](boost::system::error_code error) {
-        if (!error) self->lost();
-    };
-    stream_->socket().async_wait(TcpSocket::wait_error, std::move(on_error));
 }
 
 } // namespace parley::net

@@ -125,30 +125,16 @@ void Connection::send(std::array<std::string_view, 3> pieces) {
     if (out_.size() == out_sent_) status = write_some(*stream_, pieces);
     if (status == IoStatus::kOk) return;
     if (status == IoStatus::kError) return lost();
+    if (out_.size() == out_sent_) stall_.after(limits_.stall_timeout);
     for (auto const& piece : pieces)
         out_.append(piece);
-    arm_write();
-}
-
-void Connection::arm_write() {
-    if (write_armed_ || lost_) return;
-    write_armed_ = true;
-    stall_.after(limits_.stall_timeout);
-    auto on_ready = [self = shared_from_this()](boost::system::error_code error) {
-        self->write_armed_ = false;
-        if (!error && !self->lost_) self->flush_output();
-    };
-    stream_->socket().async_wait(TcpSocket::wait_write, std::move(on_ready));
 }
 
 void Connection::flush_output() {
     while (out_sent_ < out_.size()) {
         auto const wrote = stream_->try_write(std::string_view(out_).substr(out_sent_));
         if (wrote.status == IoStatus::kError) return lost();
-        if (wrote.status != IoStatus::kOk) {
-            arm_write();
-            break;
-        }
+        if (wrote.status != IoStatus::kOk) break;
         out_sent_ += wrote.bytes;
         stall_.after(limits_.stall_timeout);
     }

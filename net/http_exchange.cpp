@@ -21,7 +21,7 @@ constexpr int kInterimAnswersMax = 16; // 1xx before the real one
 bool is_usable(Stream& stream) noexcept {
     if (!stream.is_open() || stream.has_buffered()) return false;
     char byte = 0;
-    auto const n = ::recv(stream.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    auto const n = ::recv(stream.descriptor(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 

@@ -90,8 +90,8 @@ public:
         socket.non_blocking(true, ignored);
         auto context = tls_ ? tls_() : nullptr;
         auto const tls = context != nullptr;
-        auto stream =
-            tls ? make_tls_server_stream(std::move(socket), std::move(context)) : make_plain_stream(std::move(socket));
+        auto stream = tls ? make_tls_server_stream(loop_, std::move(socket), std::move(context))
+                          : make_plain_stream(loop_, std::move(socket));
         auto name = peer.address().to_string();
         name = (peer.address().is_v6() ? "[" + name + "]:" : name + ":") + std::to_string(peer.port());
         if (!loop_.log().options().personal_data) name = network_of(name);

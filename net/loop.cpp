@@ -13,13 +13,26 @@ Deadline::Deadline(Loop& loop) {
 
 Loop::Loop(core::LogOptions log_options) : scratch_(new char[kScratchBytes]), log_(log_options) {}
 
-Loop::~Loop() = default;
+Loop::~Loop() {
+    poller_news_.release(); // the descriptor is the poller's
+    poller_.end();
+}
 
 void Loop::run() {
     auto const work = boost::asio::make_work_guard(context_);
     sweep();
+    if (!std::exchange(follows_poller_, true)) follow_poller();
     context_.run();
     log_.flush();
+}
+
+void Loop::follow_poller() {
+    auto on_news = [this](boost::system::error_code error) {
+        if (error) return;
+        poller_.dispatch();
+        follow_poller();
+    };
+    poller_news_.async_wait(boost::asio::posix::descriptor_base::wait_read, std::move(on_news));
 }
 
 void Loop::stop() {

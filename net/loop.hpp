@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/intrusive/list.hpp>
@@ -17,6 +18,7 @@
 #include "core/log.hpp"
 #include "core/metrics.hpp"
 #include "core/task.hpp"
+#include "net/poller.hpp"
 
 namespace parley::net {
 
@@ -84,20 +86,28 @@ public:
     core::MetricSet const& metrics() const noexcept { return metrics_; }
     core::IdGenerator& ids() noexcept { return ids_; }
 
+    /// Where sockets are registered. It tells its news while the loop runs.
+    Poller& poller() noexcept { return poller_; }
+
     /// Ends after `delay`, earlier with kCancelled when the context is cancelled.
     core::Task<> sleep(core::Context const& context, std::chrono::milliseconds delay);
 
 private:
     friend class Deadline;
     void sweep();
+    void follow_poller();
 
     std::unique_ptr<char[]> scratch_;
     core::Log log_;
     core::MetricSet metrics_;
     core::IdGenerator ids_;
+    Poller poller_;
     // One thread runs it and uses what belongs to it, so that its sockets need no locks; post() and stop() keep theirs.
     boost::asio::io_context context_{
         BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO}; // its handlers may use all of the above when they are destroyed with it
+    boost::asio::posix::basic_stream_descriptor<core::Executor> poller_news_{context_.get_executor(),
+                                                                             poller_.descriptor()};
+    bool follows_poller_ = false;
     boost::asio::steady_timer sweep_timer_{context_};
     boost::intrusive::list<Deadline, boost::intrusive::constant_time_size<false>> deadlines_;
 };

@@ -31,6 +31,21 @@ public:
         boost::asio::post(executor_, std::move(waiter));
     }
 
+    /// As set(), but a waiter goes on inside this call: to be the last thing that is done to what the signal belongs
+    /// to, and not from within a coroutine.
+    void wake() {
+        if (!waiter_) {
+            set_ = true;
+            return;
+        }
+        auto waiter = std::move(*waiter_);
+        waiter_.reset();
+        std::move(waiter)();
+    }
+
+    /// Ends the waiter without waking it: its coroutine is destroyed.
+    void drop_waiter() noexcept { auto const waiter = std::exchange(waiter_, std::nullopt); }
+
     void reset() noexcept { set_ = false; }
     bool has_waiter() const noexcept { return waiter_.has_value(); }
 
@@ -43,6 +58,15 @@ public:
         auto keep = [this](auto handler) { waiter_.emplace(std::move(handler)); };
         co_await boost::asio::async_initiate<boost::asio::use_awaitable_t<core::Executor> const, void()>(
             std::move(keep), use_awaitable);
+    }
+
+    /// Returns at the next set() or wake(), whatever was before. Not to be inlined: clang 19 would put the frame of
+    /// what it returns into that of the coroutine which waits, and then the handler that is kept here outlives it (seen
+    /// to crash).
+    [[gnu::noinline]] core::Awaitable<void> next() {
+        auto keep = [this](auto handler) { waiter_.emplace(std::move(handler)); };
+        return boost::asio::async_initiate<boost::asio::use_awaitable_t<core::Executor> const, void()>(std::move(keep),
+                                                                                                       use_awaitable);
     }
 
 private:

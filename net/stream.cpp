@@ -1,15 +1,13 @@
 #include "net/stream.hpp"
 
-#include <boost/asio/redirect_error.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
-
-#include "net/signal.hpp"
+#include <unistd.h>
 
 namespace parley::net {
 namespace {
@@ -21,15 +19,15 @@ public:
 
     IoCount try_read(std::span<char> into) noexcept override {
         for (;;) {
-            auto const n = ::recv(socket_.native_handle(), into.data(), into.size(), MSG_DONTWAIT);
+            auto const n = ::recv(descriptor(), into.data(), into.size(), MSG_DONTWAIT);
             if (n > 0) {
-                maybe_readable_ = static_cast<std::size_t>(n) == into.size();
+                if (static_cast<std::size_t>(n) < into.size()) note_emptied();
                 return {IoStatus::kOk, static_cast<std::size_t>(n)};
             }
             if (n == 0) return {IoStatus::kEof, 0};
             if (errno == EINTR) continue;
             if (errno == EAGAIN || errno == EWOULDBLOCK) {
-                maybe_readable_ = false;
+                note_emptied();
                 return {IoStatus::kWouldBlockRead, 0};
             }
             return failed();
@@ -47,7 +45,7 @@ public:
         message.msg_iov = vectors.data();
         message.msg_iovlen = count;
         for (;;) {
-            auto const n = ::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+            auto const n = ::sendmsg(descriptor(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
             if (n >= 0) return {IoStatus::kOk, static_cast<std::size_t>(n)};
             if (errno == EINTR) continue;
             if (errno == EAGAIN || errno == EWOULDBLOCK) return {IoStatus::kWouldBlockWrite, 0};
@@ -78,28 +76,49 @@ IoCount Stream::try_write(std::span<std::string_view const> pieces) noexcept {
     return all;
 }
 
+Stream::Stream(Loop& loop, TcpSocket socket) : poller_(loop.poller()), news_(loop.executor()) {
+    boost::system::error_code error;
+    socket_ = socket.release(error); // out of Asio's set, into ours
+    if (error) {
+        socket_ = -1;
+    } else if (!poller_.add(socket_, *this)) {
+        ::close(std::exchange(socket_, -1));
+    }
+}
+
+Stream::~Stream() {
+    abort();
+}
+
+void Stream::on_news(Poller::News news) {
+    maybe_readable_ |= news.readable;
+    ended_ |= news.ended;
+    failed_ |= news.failed;
+    if (news_.has_waiter()) {
+        news_.wake();
+    } else if (observer_) {
+        observer_->on_news(news);
+    }
+}
+
+void Stream::on_loop_end() noexcept {
+    news_.drop_waiter();
+}
+
 void Stream::shutdown_send() noexcept {
-    boost::system::error_code ignored;
-    socket_.shutdown(TcpSocket::shutdown_send, ignored);
-}
-
-core::Awaitable<void> Stream::wait_readable(boost::system::error_code& error) {
-    maybe_readable_ = true;
-    return socket_.async_wait(TcpSocket::wait_read, boost::asio::redirect_error(use_awaitable, error));
-}
-
-core::Awaitable<void> Stream::wait_writable(boost::system::error_code& error) {
-    return socket_.async_wait(TcpSocket::wait_write, boost::asio::redirect_error(use_awaitable, error));
+    ::shutdown(socket_, SHUT_WR);
 }
 
 void Stream::abort() noexcept {
-    boost::system::error_code ignored;
-    socket_.close(ignored);
+    if (socket_ < 0) return;
+    poller_.remove(socket_, *this);
+    ::close(std::exchange(socket_, -1));
+    if (news_.has_waiter()) news_.set();
 }
 
 void Stream::reset() noexcept {
-    boost::system::error_code ignored;
-    if (socket_.is_open()) socket_.set_option(boost::asio::socket_base::linger(true, 0), ignored);
+    linger const at_once{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(socket_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     abort();
 }
 
@@ -107,8 +126,8 @@ std::string Stream::last_error() const {
     return last_error_.message();
 }
 
-std::unique_ptr<Stream> make_plain_stream(TcpSocket socket) {
-    return std::make_unique<PlainStream>(std::move(socket));
+std::unique_ptr<Stream> make_plain_stream(Loop& loop, TcpSocket socket) {
+    return std::make_unique<PlainStream>(loop, std::move(socket));
 }
 
 IoStatus write_some(Stream& stream, std::span<std::string_view> pieces) noexcept {
@@ -127,13 +146,8 @@ IoStatus write_some(Stream& stream, std::span<std::string_view> pieces) noexcept
 core::Awaitable<bool> write_rest(Stream& stream, std::span<std::string_view> pieces) {
     for (auto status = write_some(stream, pieces); status != IoStatus::kOk; status = write_some(stream, pieces)) {
         if (status == IoStatus::kError) co_return false;
-        boost::system::error_code error;
-        if (status == IoStatus::kWouldBlockRead) {
-            co_await stream.wait_readable(error);
-        } else {
-            co_await stream.wait_writable(error);
-        }
-        if (error || !stream.is_open()) co_return false;
+        co_await stream.wait();
+        if (!stream.is_open()) co_return false;
     }
     co_return true;
 }
@@ -143,15 +157,8 @@ core::Awaitable<IoCount> read_some(Stream& stream, std::span<char> into) {
         if (!stream.is_open()) co_return IoCount{IoStatus::kError, 0};
         auto got = IoCount{IoStatus::kWouldBlockRead, 0};
         if (stream.maybe_readable()) got = stream.try_read(into);
-        boost::system::error_code error;
-        if (got.status == IoStatus::kWouldBlockRead) {
-            co_await stream.wait_readable(error);
-        } else if (got.status == IoStatus::kWouldBlockWrite) {
-            co_await stream.wait_writable(error);
-        } else {
-            co_return got;
-        }
-        if (error) co_return IoCount{IoStatus::kError, 0};
+        if (got.status != IoStatus::kWouldBlockRead && got.status != IoStatus::kWouldBlockWrite) co_return got;
+        co_await stream.wait();
     }
 }
 

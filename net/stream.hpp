@@ -1,5 +1,6 @@
 // A connected byte stream, plain or TLS, over a non-blocking socket. Used on one loop. The rule of both directions:
-// try at once, wait only when the kernel says so; nothing is held in a buffer while waiting.
+// try at once, wait only when the kernel says so; nothing is held in a buffer while waiting. The kernel tells of a
+// change once (Poller), so who waits must have tried until it would block.
 #pragma once
 
 #include <boost/asio/buffer.hpp>
@@ -13,6 +14,8 @@
 
 #include "core/task.hpp"
 #include "net/loop.hpp"
+#include "net/poller.hpp"
+#include "net/signal.hpp"
 
 namespace parley::net {
 
@@ -25,12 +28,22 @@ struct IoCount {
     std::size_t bytes = 0;
 };
 
-class Stream {
+class Stream : private Poller::Watcher {
 public:
     static constexpr std::size_t kPiecesMax = 4;
 
-    explicit Stream(TcpSocket socket) : socket_(std::move(socket)) {}
-    virtual ~Stream() = default;
+    /// Who owns the stream and wants to be told its news while no coroutine waits for them.
+    class Observer {
+    public:
+        virtual void on_news(Poller::News news) = 0; // may destroy the stream
+
+    protected:
+        ~Observer() = default;
+    };
+
+    /// Takes the socket. When the kernel cannot watch it, the stream is not open.
+    Stream(Loop& loop, TcpSocket socket);
+    virtual ~Stream();
     Stream(Stream const&) = delete;
     Stream& operator=(Stream const&) = delete;
 
@@ -52,14 +65,15 @@ public:
     /// True while decrypted or undecrypted bytes may be pending although the socket is not readable.
     virtual bool has_buffered() const noexcept { return false; }
 
-    /// Waits until the socket may be readable (or writable). `error`: operation_aborted after abort().
-    core::Awaitable<void> wait_readable(boost::system::error_code& error);
-    core::Awaitable<void> wait_writable(boost::system::error_code& error);
+    /// Waits until there is news of any kind. The stream is not open then after abort().
+    core::Awaitable<void> wait() { return news_.next(); }
+    void observe(Observer& observer) noexcept { observer_ = &observer; }
 
-    /// False when the last try_read has emptied the socket: there is no point in another before a wait. Who waits on
-    /// the socket itself says when it is over.
+    /// False when the last try_read has emptied the socket and nothing has come since: there is no point in another.
     bool maybe_readable() const noexcept { return maybe_readable_; }
-    void note_readable() noexcept { maybe_readable_ = true; }
+
+    /// The peer has reset the connection.
+    bool failed() const noexcept { return failed_; }
 
     /// Makes every wait end now and the connection unusable. Safe to call twice.
     void abort() noexcept;
@@ -67,19 +81,32 @@ public:
     /// abort() that also makes the peer see a reset instead of an orderly end.
     void reset() noexcept;
 
-    TcpSocket& socket() noexcept { return socket_; }
-    bool is_open() const noexcept { return socket_.is_open(); }
+    int descriptor() const noexcept { return socket_; }
+    bool is_open() const noexcept { return socket_ >= 0; }
 
     /// What went wrong in the last call that returned kError, for the log.
     virtual std::string last_error() const;
 
 protected:
-    TcpSocket socket_;
+    /// After a read that found less than it asked for. An end that came with the last bytes is told no second time.
+    void note_emptied() noexcept { maybe_readable_ = ended_; }
+
     boost::system::error_code last_error_;
-    bool maybe_readable_ = true; // until a read found less than it asked for
+
+private:
+    void on_news(Poller::News news) override;
+    void on_loop_end() noexcept override;
+
+    Poller& poller_;
+    int socket_ = -1;
+    Signal news_;
+    Observer* observer_ = nullptr;
+    bool maybe_readable_ = true; // until a read says otherwise
+    bool ended_ = false;
+    bool failed_ = false;
 };
 
-std::unique_ptr<Stream> make_plain_stream(TcpSocket socket);
+std::unique_ptr<Stream> make_plain_stream(Loop& loop, TcpSocket socket);
 
 /// Writes what is taken at once of at most Stream::kPiecesMax pieces, and leaves in them what was not. kOk: nothing;
 /// kWouldBlock*: wait for that direction; kError: the connection is lost.

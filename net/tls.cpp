@@ -57,10 +57,12 @@ int remember_session(SSL* ssl, SSL_SESSION* session) {
 
 class TlsStream final : public Stream {
 public:
-    TlsStream(TcpSocket socket, std::shared_ptr<TlsContext> context, bool server)
-        : Stream(std::move(socket)), context_(std::move(context)), ssl_(SSL_new(context_->context.get()), &SSL_free) {
+    TlsStream(Loop& loop, TcpSocket socket, std::shared_ptr<TlsContext> context, bool server)
+        : Stream(loop, std::move(socket)),
+          context_(std::move(context)),
+          ssl_(SSL_new(context_->context.get()), &SSL_free) {
         if (!ssl_) throw std::runtime_error("OpenSSL cannot make a TLS connection");
-        SSL_set_fd(ssl_.get(), socket_.native_handle());
+        SSL_set_fd(ssl_.get(), descriptor());
         if (server) {
             SSL_set_accept_state(ssl_.get());
         } else {
@@ -95,18 +97,10 @@ public:
             auto const done = SSL_do_handshake(ssl_.get());
             if (done == 1) co_return core::Result<>{};
             auto const got = outcome(0, 0);
-            boost::system::error_code error;
-            if (got.status == IoStatus::kWouldBlockRead) {
-                co_await wait_readable(error);
-            } else if (got.status == IoStatus::kWouldBlockWrite) {
-                co_await wait_writable(error);
-            } else {
+            if (got.status != IoStatus::kWouldBlockRead && got.status != IoStatus::kWouldBlockWrite)
                 co_return core::make_error(core::Errc::kUpstreamTls, "The TLS handshake failed.", {}, last_error());
-            }
-            if (error || !is_open()) {
-                co_return core::make_error(core::Errc::kUpstreamTls, "The TLS handshake was cut off.", {},
-                                           error.message());
-            }
+            if (is_open()) co_await wait();
+            if (!is_open()) co_return core::make_error(core::Errc::kUpstreamTls, "The TLS handshake was cut off.");
         }
     }
 
@@ -131,6 +125,7 @@ private:
         if (ok == 1) return {IoStatus::kOk, n};
         switch (SSL_get_error(ssl_.get(), 0)) {
             case SSL_ERROR_WANT_READ:
+                note_emptied();
                 return {IoStatus::kWouldBlockRead, 0};
             case SSL_ERROR_WANT_WRITE:
                 return {IoStatus::kWouldBlockWrite, 0};
@@ -206,9 +201,9 @@ core::Result<std::shared_ptr<TlsContext>> make_tls_server_context(TlsServerOptio
     return made;
 }
 
-std::unique_ptr<Stream> make_tls_client_stream(TcpSocket socket, std::shared_ptr<TlsContext> context, std::string host,
-                                               TlsSessionCache& sessions) {
-    auto stream = std::make_unique<TlsStream>(std::move(socket), std::move(context), false);
+std::unique_ptr<Stream> make_tls_client_stream(Loop& loop, TcpSocket socket, std::shared_ptr<TlsContext> context,
+                                               std::string host, TlsSessionCache& sessions) {
+    auto stream = std::make_unique<TlsStream>(loop, std::move(socket), std::move(context), false);
     auto* const ssl = stream->ssl();
     auto* const parameters = SSL_get0_param(ssl);
     if (is_address(host)) {
@@ -222,8 +217,8 @@ std::unique_ptr<Stream> make_tls_client_stream(TcpSocket socket, std::shared_ptr
     return stream;
 }
 
-std::unique_ptr<Stream> make_tls_server_stream(TcpSocket socket, std::shared_ptr<TlsContext> context) {
-    return std::make_unique<TlsStream>(std::move(socket), std::move(context), true);
+std::unique_ptr<Stream> make_tls_server_stream(Loop& loop, TcpSocket socket, std::shared_ptr<TlsContext> context) {
+    return std::make_unique<TlsStream>(loop, std::move(socket), std::move(context), true);
 }
 
 } // namespace parley::net

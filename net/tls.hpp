@@ -41,8 +41,8 @@ private:
 
 /// `host` is checked against the certificate and sent as SNI (unless it is an address).
 /// `sessions` must outlive the stream.
-std::unique_ptr<Stream> make_tls_client_stream(TcpSocket socket, std::shared_ptr<TlsContext> context, std::string host,
-                                               TlsSessionCache& sessions);
-std::unique_ptr<Stream> make_tls_server_stream(TcpSocket socket, std::shared_ptr<TlsContext> context);
+std::unique_ptr<Stream> make_tls_client_stream(Loop& loop, TcpSocket socket, std::shared_ptr<TlsContext> context,
+                                               std::string host, TlsSessionCache& sessions);
+std::unique_ptr<Stream> make_tls_server_stream(Loop& loop, TcpSocket socket, std::shared_ptr<TlsContext> context);
 
 } // namespace parley::net
