@@ -60,9 +60,8 @@ public:
             std::move(keep), use_awaitable);
     }
 
-    /// Returns at the next set() or wake(), whatever was before. Not to be inlined: clang 19 would put the frame of
-    /// what it returns into that of the coroutine which waits, and then the handler that is kept here outlives it (seen
-    /// to crash).
+    /// Returns at the next set() or wake(), whatever was before. Not inlined: where clang 19 did that, into wait(), a
+    /// release build crashed at the first wait (decisions/0016).
     [[gnu::noinline]] core::Awaitable<void> next() {
         auto keep = [this](auto handler) { waiter_.emplace(std::move(handler)); };
         return boost::asio::async_initiate<boost::asio::use_awaitable_t<core::Executor> const, void()>(std::move(keep),
