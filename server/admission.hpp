@@ -6,8 +6,8 @@
 #include <chrono>
 #include <cstddef>
 
-#include "core/error.hpp"
 #include "core/metrics.hpp"
+#include "core/result.hpp"
 
 namespace parley::server {
 
