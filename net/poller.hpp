@@ -44,7 +44,7 @@ public:
     /// Readable while any socket has news.
     int descriptor() const noexcept { return epoll_; }
 
-    /// False: the kernel takes no more. `watcher` stays where it is until remove().
+    /// `watcher` stays where it is until remove(). False: the kernel takes no more.
     [[nodiscard]] bool add(int socket, Watcher& watcher) noexcept;
 
     /// Before the socket is closed. No news of it come after this.

@@ -75,7 +75,7 @@ public:
     SSL* ssl() noexcept { return ssl_.get(); }
 
     IoCount try_read(std::span<char> into) noexcept override {
-        if (failed_) return {IoStatus::kError, 0};
+        if (failed_ || !is_open()) return {IoStatus::kError, 0}; // OpenSSL would go on with the number
         ERR_clear_error();
         std::size_t n = 0;
         auto const ok = SSL_read_ex(ssl_.get(), into.data(), into.size(), &n);
@@ -83,7 +83,7 @@ public:
     }
 
     IoCount try_write(std::string_view bytes) noexcept override {
-        if (failed_) return {IoStatus::kError, 0};
+        if (failed_ || !is_open()) return {IoStatus::kError, 0}; // OpenSSL would go on with the number
         if (bytes.empty()) return {IoStatus::kOk, 0};
         ERR_clear_error();
         std::size_t n = 0;
@@ -105,7 +105,7 @@ public:
     }
 
     void shutdown_send() noexcept override {
-        if (!failed_ && SSL_is_init_finished(ssl_.get())) {
+        if (!failed_ && is_open() && SSL_is_init_finished(ssl_.get())) {
             ERR_clear_error();
             SSL_shutdown(ssl_.get()); // sends close_notify; the peer's answer is not waited for
         }
