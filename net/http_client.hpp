@@ -67,6 +67,9 @@ public:
     /// All values of a field that is a list, e.g. www-authenticate, joined by ", " (RFC 9110 §5.3).
     virtual std::string header_list(std::string_view lower_case_name) const = 0;
 
+    /// No field of the head is asked for again: what it takes is given back while the body is read.
+    virtual void forget_head() noexcept = 0;
+
     /// The next bytes of the body; empty = its end. Valid until the next co_await.
     /// Errors: kUpstreamTruncated, kUpstreamTimeout, kUpstreamInvalid, kCancelled, kDeadlineExceeded.
     virtual core::Task<std::string_view> read() = 0;

@@ -43,37 +43,28 @@ core::Awaitable<void> Connection::run() {
 
 core::Awaitable<Connection::Next> Connection::serve_one() {
     answer_ = Answer::kNone;
-    RequestHead head;
-    auto const read = co_await read_head(head);
+    Request request;
+    auto const& head = request.head;
+    auto const read = co_await read_head(request.head);
     if (!read) co_return Next::kClose;
 
-    auto const started = std::chrono::steady_clock::now();
+    request.started = std::chrono::steady_clock::now();
+    request.peer = peer_;
     auto const head_size = head_bytes_;
     http_1_0_ = head.http_1_0;
     head_request_ = head.method == "HEAD";
     keep_alive_ = head.keep_alive && !draining_;
 
-    Request request;
-    auto refusal = handler_.admit(head, request.ticket);
-    auto const bytes_max = request.ticket.body_bytes_max ? request.ticket.body_bytes_max : limits_.body_bytes_max;
-    if (!refusal && head.body == BodyKind::kLength && head.content_length > bytes_max) {
-        refusal = handler_.refuse(413, "The request body is too large.");
-    }
-    if (refusal) co_return co_await refuse_request(head, head_size, std::move(*refusal));
+    if (auto refusal = admit(request)) co_return co_await refuse_request(head, head_size, std::move(refusal));
 
-    request.head = std::move(head);
-    request.started = started;
-    request.peer = peer_;
     request.head_bytes = std::move(in_); // a long string: its bytes, and the views into them, stay where they are
     take_rest(request, head_size);
-    if (request.head.expects_continue && in_.empty() && request.body.empty() && request.head.body != BodyKind::kNone) {
-        send({"HTTP/1.1 100 Continue\r\n\r\n"});
-    }
+    if (head.expects_continue && in_.empty() && request.body.empty() && head.body != BodyKind::kNone) send_continue();
     if (!has_whole_body(request)) { // most often it came with the head
         auto const whole = co_await read_body(request);
         if (!whole) co_return Next::kClose;
     }
-    auto const sound = decompress(request, bytes_max);
+    auto const sound = decompress(request, body_bytes_max(request));
     if (!sound) co_return Next::kClose;
 
     co_await handle(request);
@@ -84,17 +75,34 @@ core::Awaitable<Connection::Next> Connection::serve_one() {
     co_return keep_alive_ && !lost_ ? Next::kAgain : Next::kClose;
 }
 
+std::size_t Connection::body_bytes_max(Request const& request) const noexcept {
+    return request.ticket.body_bytes_max != 0 ? request.ticket.body_bytes_max : limits_.body_bytes_max;
+}
+
+// The answer to one that is not let in. Behind a pointer: serve_one() lives as long as the request.
+std::unique_ptr<Response> Connection::admit(Request& request) {
+    auto const& head = request.head;
+    auto refusal = handler_.admit(head, request.ticket);
+    if (!refusal && head.body == BodyKind::kLength && head.content_length > body_bytes_max(request))
+        refusal = handler_.refuse(413, "The request body is too large.");
+    return refusal ? std::make_unique<Response>(std::move(*refusal)) : nullptr;
+}
+
+void Connection::send_continue() {
+    send({"HTTP/1.1 100 Continue\r\n\r\n"});
+}
+
 // A small body that is on its way is read and dropped, so that the connection can serve on; otherwise it is closed.
 core::Awaitable<Connection::Next> Connection::refuse_request(RequestHead const& head, std::size_t head_size,
-                                                             Response response) {
+                                                             std::unique_ptr<Response> response) {
     auto const small =
         head.body == BodyKind::kNone ||
         (head.body == BodyKind::kLength && head.content_length <= limits_.drained_bytes_max && !head.expects_continue);
     auto left = head.body == BodyKind::kLength ? static_cast<std::size_t>(head.content_length) : 0;
-    if (!small) response.close = true;
+    if (!small) response->close = true;
     keep_rest();
     in_.erase(0, head_size); // head's views end here
-    respond(std::move(response));
+    respond(std::move(*response));
     set_timer(Phase::kBody, limits_.body_timeout);
     auto const here = std::min(left, in_.size());
     in_.erase(0, here);
@@ -121,11 +129,13 @@ core::Awaitable<void> Connection::handle(Request& request) {
         failure = e.what();
     }
     if (!failure.empty()) loop_.log().error("handler_threw").add("what", failure);
-    if (answer_ == Answer::kNone && !lost_) {
-        respond(handler_.refuse(500, "Parley failed to answer this request. This is a bug; the log has more."));
-    }
+    if (answer_ == Answer::kNone && !lost_) respond_unhandled();
     heartbeat_.never();
     cancellation_.reset();
+}
+
+void Connection::respond_unhandled() {
+    respond(handler_.refuse(500, "Parley failed to answer this request. This is a bug; the log has more."));
 }
 
 void Connection::lost() noexcept {

@@ -49,12 +49,15 @@ private:
     enum class Next : std::uint8_t { kAgain, kClose };
 
     core::Awaitable<Next> serve_one();
+    std::unique_ptr<Response> admit(Request& request);
+    std::size_t body_bytes_max(Request const& request) const noexcept;
     core::Awaitable<bool> read_head(RequestHead& head);
     static bool has_whole_body(Request const& request) noexcept;
     core::Awaitable<bool> read_body(Request& request);
     core::Awaitable<bool> read_length(Request& request);
     core::Awaitable<bool> read_chunked(Request& request, std::size_t bytes_max);
-    core::Awaitable<Next> refuse_request(RequestHead const& head, std::size_t head_size, Response response);
+    core::Awaitable<Next> refuse_request(RequestHead const& head, std::size_t head_size,
+                                         std::unique_ptr<Response> response);
     bool decompress(Request& request, std::size_t bytes_max);
     void take_rest(Request& request, std::size_t head_size);
     void keep_rest();
@@ -64,6 +67,8 @@ private:
     core::Awaitable<bool> drain_output(std::size_t below);
     core::Awaitable<void> close();
 
+    void send_continue();
+    void respond_unhandled();
     void refuse(int status, std::string_view reason);
     void send(std::array<std::string_view, 3> pieces);
     void send_piece(std::string_view bytes);

@@ -1,4 +1,6 @@
 // What comes in on a client connection: heads, bodies, and the news that the client is leaving.
+#include <boost/asio/post.hpp>
+
 #include <algorithm>
 #include <utility>
 
@@ -13,6 +15,8 @@ constexpr std::string_view kHeadEnd = "\r\n\r\n";
 constexpr std::size_t kHeadReadBytes = 16 * 1024;    // then a long body goes where it belongs without being copied
 constexpr std::size_t kBodyPadding = 64;             // simdjson reads that far behind the end
 constexpr std::size_t kClaimedBytesMax = 256 * 1024; // a Content-Length alone does not buy more memory
+constexpr std::size_t kBodyGrowth = 4;               // what has come buys as much more
+constexpr std::size_t kReadAtOnce = 512 * 1024;      // of one body, before others have their turn
 
 } // namespace
 
@@ -54,7 +58,7 @@ bool Connection::has_whole_body(Request const& request) noexcept {
 }
 
 core::Awaitable<bool> Connection::read_body(Request& request) {
-    auto const bytes_max = request.ticket.body_bytes_max ? request.ticket.body_bytes_max : limits_.body_bytes_max;
+    auto const bytes_max = body_bytes_max(request);
     set_timer(Phase::kBody, limits_.body_timeout);
     auto whole = false;
     if (request.head.body == BodyKind::kLength) {
@@ -91,10 +95,15 @@ core::Awaitable<bool> Connection::read_length(Request& request) {
     auto const length = static_cast<std::size_t>(request.head.content_length);
     auto& body = request.body;
     auto filled = body.size();
+    auto pause_at = filled + kReadAtOnce;
     while (filled < length) {
+        if (filled >= pause_at) {
+            pause_at = filled + kReadAtOnce;
+            co_await boost::asio::post(loop_.executor(), use_awaitable);
+        }
         // A little more than the body: so it shows when the socket is empty.
         if (filled + kBodyPadding > body.size())
-            body.resize(std::min(length, std::max(kClaimedBytesMax, 2 * filled)) + kBodyPadding);
+            body.resize(std::min(length, std::max(kClaimedBytesMax, kBodyGrowth * filled)) + kBodyPadding);
         auto const got = co_await receive({body.data() + filled, body.size() - filled});
         if (got == 0) co_return false;
         filled += got;

@@ -80,14 +80,18 @@ core::Task<> PooledExchange::exchange(std::span<std::string_view> request, bool 
 
 core::Task<std::string_view> PooledExchange::read() {
     if (ended_) co_return std::string_view{};
+    if (forgets_head_ && carry_.empty()) drop_head();
     wait_for(Wait::kIdle, upstream_->timeouts.idle);
     for (;;) {
         std::span<char> piece;
         if (!carry_.empty()) {
-            current_ = std::exchange(carry_, {});
-            piece = {current_.data(), current_.size()};
+            piece = std::exchange(carry_, {});
         } else {
-            auto const got = co_await read_some(lease_.stream(), loop_.scratch());
+            auto const got = read_now(lease_.stream(), loop_.scratch());
+            if (got.would_block()) { // not read_some(): a coroutine less in every stream
+                co_await lease_.stream().wait();
+                continue;
+            }
             if (got.status == IoStatus::kEof && head_.body == BodyKind::kUntilClose && !stopped()) {
                 end(false);
                 co_return std::string_view{};
@@ -109,11 +113,17 @@ void PooledExchange::release() noexcept {
 }
 
 void PooledExchange::take_head(std::string bytes, std::size_t head_size) {
-    if (bytes.size() > head_size) carry_.assign(bytes, head_size);
     head_bytes_ = std::move(bytes); // a long string: the fields' views into it stay valid
+    carry_ = std::span(head_bytes_).subspan(head_size);
     left_ = head_.content_length;
     auto const bodiless = head_.body == BodyKind::kNone || (head_.body == BodyKind::kLength && left_ == 0);
     if (bodiless) end(head_.keep_alive && carry_.empty());
+}
+
+void PooledExchange::drop_head() noexcept {
+    forgets_head_ = false;
+    std::vector<Field>().swap(head_.fields);
+    std::string().swap(head_bytes_);
 }
 
 void PooledExchange::wait_for(Wait what, std::chrono::milliseconds limit) {

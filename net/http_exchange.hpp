@@ -76,6 +76,7 @@ public:
     int status() const noexcept override { return head_.status; }
     std::string_view header(std::string_view name) const noexcept override { return head_.get(name); }
     std::string header_list(std::string_view name) const override;
+    void forget_head() noexcept override { forgets_head_ = true; }
 
     /// Sends the request and reads the head of the answer. Errors as HttpClient::send.
     /// `untouched` tells whether nothing at all came back.
@@ -100,6 +101,7 @@ private:
     };
 
     void take_head(std::string bytes, std::size_t head_size);
+    void drop_head() noexcept;
     void wait_for(Wait what, std::chrono::milliseconds limit);
     core::Result<std::string_view> unframe(std::span<char> piece) noexcept;
     core::Result<std::string_view> unchunk(std::span<char> piece) noexcept;
@@ -118,10 +120,10 @@ private:
     std::string head_bytes_;
     ResponseHead head_;
     ChunkedReader chunks_;
-    std::string carry_;   // body bytes that came with the head
-    std::string current_; // what read() last gave out of carry_
+    std::span<char> carry_; // body bytes that came with the head, in head_bytes_, until they are read
     std::uint64_t left_ = 0;
     Wait waiting_ = Wait::kFirstByte;
+    bool forgets_head_ = false;
     bool ended_ = false;
     bool timed_out_ = false;
 };

@@ -40,7 +40,6 @@ void Poller::dispatch() {
         if (!watcher) continue;
         auto const has = [bits = event.events](std::uint32_t wanted) { return (bits & wanted) != 0; };
         watcher->on_news({.readable = has(EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR),
-                          .writable = has(EPOLLOUT | EPOLLHUP | EPOLLERR),
                           .ended = has(EPOLLRDHUP | EPOLLHUP | EPOLLERR),
                           .failed = has(EPOLLERR)});
     }

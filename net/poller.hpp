@@ -14,10 +14,9 @@ namespace parley::net {
 
 class Poller {
 public:
-    /// What has happened to a socket since it was last told.
+    /// What has happened to a socket since it was last told, besides that there may be room to write.
     struct News {
         bool readable = false; // bytes, an end or an error
-        bool writable = false; // there is room (again)
         bool ended = false;    // the peer sends no more
         bool failed = false;   // reset
     };

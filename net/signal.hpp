@@ -22,25 +22,13 @@ public:
 
     /// Wakes the waiter, or lets the next wait() pass at once.
     void set() {
-        if (!waiter_) {
-            set_ = true;
-            return;
-        }
-        auto waiter = std::move(*waiter_);
-        waiter_.reset();
-        boost::asio::post(executor_, std::move(waiter));
+        if (auto waiter = take()) boost::asio::post(executor_, std::move(*waiter));
     }
 
     /// As set(), but a waiter goes on inside this call: to be the last thing that is done to what the signal belongs
     /// to, and not from within a coroutine.
     void wake() {
-        if (!waiter_) {
-            set_ = true;
-            return;
-        }
-        auto waiter = std::move(*waiter_);
-        waiter_.reset();
-        std::move(waiter)();
+        if (auto waiter = take()) std::move (*waiter)();
     }
 
     /// Ends the waiter without waking it: its coroutine is destroyed.
@@ -72,6 +60,12 @@ private:
     // The concrete handler: any_completion_handler of Boost 1.81 wraps itself without end when it is assigned.
     using Handler =
         typename boost::asio::async_result<boost::asio::use_awaitable_t<core::Executor>, void()>::handler_type;
+
+    // Without a waiter the next wait() passes.
+    std::optional<Handler> take() {
+        set_ = set_ || !waiter_;
+        return std::exchange(waiter_, std::nullopt);
+    }
 
     core::Executor executor_;
     std::optional<Handler> waiter_;

@@ -152,12 +152,16 @@ core::Awaitable<bool> write_rest(Stream& stream, std::span<std::string_view> pie
     co_return true;
 }
 
+IoCount read_now(Stream& stream, std::span<char> into) noexcept {
+    if (!stream.is_open()) return {IoStatus::kError, 0};
+    if (!stream.maybe_readable()) return {IoStatus::kWouldBlockRead, 0};
+    return stream.try_read(into);
+}
+
 core::Awaitable<IoCount> read_some(Stream& stream, std::span<char> into) {
     for (;;) {
-        if (!stream.is_open()) co_return IoCount{IoStatus::kError, 0};
-        auto got = IoCount{IoStatus::kWouldBlockRead, 0};
-        if (stream.maybe_readable()) got = stream.try_read(into);
-        if (got.status != IoStatus::kWouldBlockRead && got.status != IoStatus::kWouldBlockWrite) co_return got;
+        auto const got = read_now(stream, into);
+        if (!got.would_block()) co_return got;
         co_await stream.wait();
     }
 }

@@ -26,6 +26,10 @@ enum class IoStatus : std::uint8_t { kOk, kWouldBlockRead, kWouldBlockWrite, kEo
 struct IoCount {
     IoStatus status = IoStatus::kOk;
     std::size_t bytes = 0;
+
+    bool would_block() const noexcept {
+        return status == IoStatus::kWouldBlockRead || status == IoStatus::kWouldBlockWrite;
+    }
 };
 
 class Stream : private Poller::Watcher {
@@ -114,6 +118,9 @@ IoStatus write_some(Stream& stream, std::span<std::string_view> pieces) noexcept
 
 /// Goes on until all is written. False = the connection is lost.
 core::Awaitable<bool> write_rest(Stream& stream, std::span<std::string_view> pieces);
+
+/// The next bytes, if they are there: kOk with bytes > 0, kEof, kError, or kWouldBlock*: wait().
+IoCount read_now(Stream& stream, std::span<char> into) noexcept;
 
 /// Waits for and reads the next bytes. kOk with bytes > 0, kEof or kError.
 core::Awaitable<IoCount> read_some(Stream& stream, std::span<char> into);

@@ -97,7 +97,7 @@ public:
             auto const done = SSL_do_handshake(ssl_.get());
             if (done == 1) co_return core::Result<>{};
             auto const got = outcome(0, 0);
-            if (got.status != IoStatus::kWouldBlockRead && got.status != IoStatus::kWouldBlockWrite)
+            if (!got.would_block())
                 co_return core::make_error(core::Errc::kUpstreamTls, "The TLS handshake failed.", {}, last_error());
             if (is_open()) co_await wait();
             if (!is_open()) co_return core::make_error(core::Errc::kUpstreamTls, "The TLS handshake was cut off.");

@@ -53,6 +53,12 @@ std::optional<FinishReason> read_finish_reason(std::string_view name) {
     return FinishReason::kStop; // eos, end_turn, and what nobody has thought of yet
 }
 
+/// Read and done with inside one feed, so a stream that waits need not hold one.
+Chunk& thread_chunk() {
+    thread_local Chunk chunk;
+    return chunk;
+}
+
 struct Choice {
     explicit Choice(int number) : index(number), calls(number) {}
 
@@ -79,7 +85,8 @@ public:
         if (done_) return {};
         kept_.clear();
         memory_.release();
-        if (head_.size() < kHeadBytesMax) head_.append(bytes.substr(0, kHeadBytesMax - head_.size()));
+        if (choices_.empty() && head_.size() < kHeadBytesMax)
+            head_.append(bytes.substr(0, kHeadBytesMax - head_.size()));
         if (shape_ == Shape::kUnknown) {
             bytes.remove_prefix(find_shape(bytes));
             if (shape_ == Shape::kUnknown) return {};
@@ -240,6 +247,7 @@ private:
         auto const at =
             std::find_if(choices_.begin(), choices_.end(), [&](Choice const& c) { return c.index == index; });
         if (at != choices_.end()) return &*at;
+        std::string().swap(head_); // it is an answer
         return index < kChoicesMax ? &choices_.emplace_back(index) : nullptr;
     }
 
@@ -358,10 +366,10 @@ private:
 
     Shape shape_ = Shape::kUnknown;
     bool done_ = false;
-    std::string head_; // the first bytes, for the log
+    std::string head_; // the first bytes, for the log; none once there is a choice
     std::string body_; // of a JSON answer
     net::SseReader reader_;
-    Chunk chunk_;
+    Chunk& chunk_ = thread_chunk(); // of this feed
     RepeatTemplate template_;
     RunEvent repeated_; // what template_ means; its views are dead, the text is put in anew
     // From the heap and back for a feed that needs it, which few do: a stream that waits holds none.

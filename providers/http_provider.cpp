@@ -64,7 +64,7 @@ public:
                 co_return false;
             }
             taken_bytes_ += piece->size();
-            if (taken_bytes_ > kAnswerBytesMax) co_return failed(error_unreadable("It is larger than 256 MiB.", {}));
+            if (taken_bytes_ > kAnswerBytesMax) co_return too_large();
             auto const had = events.size();
             auto const read = decoder_->feed(*piece, events);
             if (!read) co_return failed(read.error());
@@ -82,13 +82,15 @@ public:
     }
 
 private:
-    core::Error failed(core::Error const& error) {
+    core::Result<bool> failed(core::Error const& error) {
         call_.failed(error, std::chrono::steady_clock::now());
         if (token_.empty()) return without_secrets(error, redactor_);
         auto redactor = redactor_;
         redactor.add(token_);
         return without_secrets(error, redactor);
     }
+
+    core::Result<bool> too_large() { return failed(error_unreadable("It is larger than 256 MiB.", {})); }
 
     ModelHealth::Call call_;
     std::unique_ptr<net::ClientExchange> exchange_;
@@ -139,6 +141,7 @@ public:
         if (!exchange) co_return exchange.error();
         auto const type = (*exchange)->header("content-type");
         auto decoder = dialect_->decoder(is_stream(type, turn.stream));
+        (*exchange)->forget_head();
         auto const kept = options_.entra ? session.tokens.find(options_.name) : session.tokens.end();
         auto token = kept != session.tokens.end() ? kept->second.value : std::string();
         co_return std::make_unique<HttpModelStream>(std::move(call), std::move(*exchange), std::move(decoder),
