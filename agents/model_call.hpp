@@ -78,6 +78,9 @@ public:
     /// was asked.
     std::size_t attempts() const noexcept { return has_asked_ ? overcome_.size() + 1 : 0; }
 
+    /// Something of this call was handed up: there will be no other attempt.
+    bool reached_client() const noexcept { return reached_client_; }
+
 private:
     core::Task<> prepare_another(core::Error const& error, RoundFilter* filter);
     core::Task<bool> attempt(chat::Turn const& turn, std::vector<chat::RunEvent>& events, RoundFilter* filter);

@@ -21,9 +21,10 @@ class ToolLoop;
 
 class Run {
 public:
-    /// All references outlive the run; `agent` has at least one candidate. `caller` is looked at only when the agent
-    /// has tools. `without_tools`: the agent's own tools are left out of this run (background tasks of a client).
-    /// `conversation`: what is to be remembered, nullptr = nothing; recalled, `turn` is its turn().
+    /// All references outlive the run, but for the turn's (see reads_turn()); `agent` has at least one candidate.
+    /// `caller` is looked at only when the agent has tools. `without_tools`: the agent's own tools are left out of this
+    /// run (background tasks of a client). `conversation`: what is to be remembered, nullptr = nothing; recalled,
+    /// `turn` is its turn().
     Run(providers::Session& session, core::Context const& context, Agent const& agent, chat::Turn turn,
         ToolServices& tools, mcp::Caller caller, bool without_tools = false, ConversationTurn* conversation = nullptr);
     ~Run();
@@ -45,6 +46,9 @@ public:
 
     /// What the tool loop did; nullptr for a run without tools.
     chat::AgentUsage const* agent_usage() const noexcept;
+
+    /// Whether the turn may be read again: not once a client has seen something of an answer that has no further round.
+    bool reads_turn() const noexcept { return remembered_ || loop_ || !model_.reached_client(); }
 
     /// A tool that may have changed something was reached: an error must not make anybody repeat the request. Errors of
     /// next() say so themselves (should_retry).

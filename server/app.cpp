@@ -13,13 +13,12 @@
 #include <thread>
 #include <vector>
 
-#include <sys/resource.h>
-
 #include "agents/upstream_health.hpp"
 #include "server/app_loop.hpp"
 #include "server/app_store.hpp"
 #include "server/memory_idempotency_store.hpp"
 #include "server/metrics_page.hpp"
+#include "server/process.hpp"
 #include "server/reload.hpp"
 
 namespace parley::server {
@@ -30,6 +29,7 @@ using std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kDrainPoll{50};
 constexpr std::chrono::seconds kCutGrace{3};       // for cut streams to say so
 constexpr std::chrono::seconds kInterruptDrain{5}; // a person at the terminal does not wait for strangers' streams
+constexpr std::chrono::seconds kSpareMemoryAge{1};
 constexpr std::size_t kReservedDescriptors = 64;
 constexpr std::size_t kShownDigits = 12; // of a hash at start; a reload logs all of them
 
@@ -52,22 +52,6 @@ std::vector<std::shared_ptr<mcp::ServerSpec const>> usable_servers(agents::Catal
     for (auto const& server : catalogue.mcp_servers())
         if (server.unavailable.empty()) specs.push_back(server.spec);
     return specs;
-}
-
-// A soft limit of 1,024 descriptors is for programs that use select().
-std::size_t raise_descriptor_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-    ::getrlimit(RLIMIT_NOFILE, &limit);
-    return static_cast<std::size_t>(limit.rlim_cur);
-}
-
-// A dump of this process would hold keys and conversations.
-void forbid_core_dumps() {
-    rlimit const none{};
-    ::setrlimit(RLIMIT_CORE, &none);
 }
 
 UserForwarding user_forwarding(Settings const& settings) {
@@ -106,6 +90,7 @@ public:
         shared_.version = version();
         shared_.log_texts = settings_.log_texts;
         if (!settings_.session_headers.empty()) shared_.session_headers = settings_.session_headers;
+        shared_.readers = &readers_;
         shared_.store_health = [this] { return store_health(); };
         shared_.idempotency = std::make_unique<MemoryIdempotencyStore>();
         shared_.metrics_page = [this](agents::Catalogue const& used) { return summed_metrics(used); };
@@ -184,11 +169,14 @@ public:
         auto& first = *loops_.front();
         first.loop.post([&] { first.tasks.spawn(clean_up(first, settings_.cleanup_interval)); });
         auto const work = boost::asio::make_work_guard(control_);
+        boost::asio::steady_timer settled(control_, kSpareMemoryAge);
+        settled.async_wait([](auto const&) { give_back_spare_memory(); }); // of reading flags and configuration
         control_.run();
         for (auto& runner : loops_)
             runner->end();
         for (auto& runner : loops_)
             runner->thread.join();
+        readers_.join(); // what they have read is brought to a loop
         store_->close();
         loops_.clear();
         mcp_host_.reset(); // closes sessions and programs in good order
@@ -336,6 +324,7 @@ private:
     boost::asio::io_context control_{1};
     Reloader reloader_;
     GatewayShared shared_;
+    boost::asio::thread_pool readers_{settings_.threads};
     boost::asio::thread_pool resolver_pool_{std::max(8U, 4 * settings_.threads)}; // names that hang, a few on each loop
     std::unique_ptr<mcp::Host> mcp_host_;                                         // the loops' faces refer to it
     HostSampler* sampler_ = nullptr;                                              // owned by the host, used on its loop

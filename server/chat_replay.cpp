@@ -13,7 +13,7 @@ core::Task<IdempotencyStore::Found> Gateway::claim_answer(net::RequestHead const
                                                           net::Exchange& exchange, RequestState const& state) {
     auto const key = idempotency_key(head);
     if (!key) co_return key.error();
-    core::Context const context{exchange.cancellation(), core::SteadyTime::max(), state.request_id};
+    core::Context const context{exchange.cancellation(), core::SteadyTime::max(), std::string(state.request_id)};
     IdempotencyKey whose{owner_of(state), std::string(all_routes()[state.route].path), std::string(*key)};
     auto const fingerprint = request_fingerprint(request, head, shared_.session_headers);
     auto found = co_await shared_.idempotency->claim(context, std::move(whose), fingerprint);
@@ -53,7 +53,7 @@ core::Awaitable<void> Gateway::send_whole(StoredAnswer whole, ChatReply& reply, 
         writer.finish(response.body);
         co_return answer(exchange, state, std::move(response));
     }
-    ChatStreamWriter writer(std::move(reply.head));
+    ChatStreamWriter writer(reply.head);
     std::string out;
     writer.write(whole.events, out);
     writer.finish(out);

@@ -71,8 +71,11 @@ std::size_t piece_size(std::string_view body, std::size_t bytes_max) noexcept {
     return cut == 0 ? bytes_max : cut;
 }
 
-ChatStreamWriter::ChatStreamWriter(ChatReplyHead head, ToolTrace::Clock now)
-    : head_(std::move(head)), tools_(std::move(now)) {
+ChatStreamWriter::ChatStreamWriter(ChatReplyHead const& head)
+    : ChatStreamWriter(head, &std::chrono::steady_clock::now) {}
+
+ChatStreamWriter::ChatStreamWriter(ChatReplyHead const& head, ToolTrace::Clock now)
+    : head_(head), tools_(std::move(now)) {
     choices_.resize(static_cast<std::size_t>(std::clamp(head_.choices, 1, kChoicesMax)));
     chunk_tail_ = head_.include_usage ? R"(,"finish_reason":null}],"usage":null})" : R"(,"finish_reason":null}]})";
     chunk_tail_ += "\n\n";

@@ -33,8 +33,10 @@ struct ChatReplyHead {
 /// `text/event-stream`: `data:` lines only, none longer than 64 KiB unless a single value that cannot be split is.
 class ChatStreamWriter {
 public:
+    explicit ChatStreamWriter(ChatReplyHead const& head);
+
     /// `now` paces what is shown of a tool's progress.
-    explicit ChatStreamWriter(ChatReplyHead head, ToolTrace::Clock now = &std::chrono::steady_clock::now);
+    ChatStreamWriter(ChatReplyHead const& head, ToolTrace::Clock now);
 
     /// Opens every choice (its role chunk) that is not open yet. write and finish do it by themselves.
     void start(std::string& out);

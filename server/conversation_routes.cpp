@@ -93,10 +93,10 @@ std::vector<memory::StoredTurn> path_to(std::vector<memory::StoredTurn> const& t
 
 } // namespace
 
-core::Awaitable<void> Gateway::conversation_page(net::Request& request, Match match, net::Exchange& exchange,
-                                                 RequestState& state) {
+core::Awaitable<void> Gateway::conversation_page(net::Request& request, net::Exchange& exchange, RequestState& state) {
+    auto const match = match_route(request.head.method, request.head.path);
     core::Context const context{exchange.cancellation(), std::chrono::steady_clock::now() + kPageTime,
-                                state.request_id};
+                                std::string(state.request_id)};
     auto first = net::decode_segment(match.parameter);
     auto second = net::decode_segment(match.second);
     if (!first || !second)
@@ -111,7 +111,7 @@ core::Awaitable<void> Gateway::conversation_page(net::Request& request, Match ma
         owner = user_principal(**user);
     auto response = co_await conversation_answer(context, request, match.route->id, std::move(*first),
                                                  std::move(*second), std::move(owner));
-    if (!response) co_return fail(exchange, state, told_error(response.error(), exchange));
+    if (!response) co_return fail(exchange, state, response.error());
     answer(exchange, state, std::move(*response));
 }
 

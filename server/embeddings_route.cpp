@@ -84,14 +84,14 @@ core::Awaitable<void> Gateway::embeddings(net::Request& request, net::Exchange& 
         co_return fail(exchange, state, agents::model_not_found(parsed->model));
     auto const target = catalogue->embedding_target(parsed->model);
     if (!target) co_return fail(exchange, state, target.error());
-    core::Context const context{exchange.cancellation(), core::SteadyTime::max(), state.request_id};
+    core::Context const context{exchange.cancellation(), core::SteadyTime::max(), std::string(state.request_id)};
     std::optional<policy::Reservation> reservation;
     if (state.key && state.key->limits.any()) {
         chat::Usage estimate;
         estimate.prompt_tokens = tokens_in(parsed->rest.size());
         std::vector<PricedModel> models{{target->provider->name(), target->model, target->price}};
         auto reserved = co_await reserve(estimate, std::move(models), context, state);
-        if (!reserved) co_return fail(exchange, state, told_error(reserved.error(), exchange));
+        if (!reserved) co_return fail(exchange, state, reserved.error());
         reservation = std::move(*reserved);
     }
     state.model_asked = true;
@@ -103,9 +103,9 @@ core::Awaitable<void> Gateway::embeddings(net::Request& request, net::Exchange& 
         response.body = std::move(*answered);
         answer(exchange, state, std::move(response));
     } else {
-        fail(exchange, state, told_error(answered.error(), exchange));
+        fail(exchange, state, answered.error());
     }
-    if (reservation) co_await settle(std::move(*reservation), state, exchange.client_gone());
+    if (reservation) co_await settle(*reservation, state, exchange.client_gone());
 }
 
 } // namespace parley::server

@@ -239,20 +239,22 @@ core::Awaitable<void> Gateway::handle(net::Request& request, net::Exchange& exch
         co_await chat(request, exchange, state);
     } else if (route.id == RouteId::kEmbeddings) {
         co_await embeddings(request, exchange, state);
+    } else if (is_conversation_route(route.id)) {
+        co_await conversation_page(request, exchange, state);
     } else {
-        auto const match = match_route(request.head.method, request.head.path);
-        if (is_conversation_route(route.id)) {
-            co_await conversation_page(request, match, exchange, state);
-            co_return log(state, exchange.client_gone());
-        }
-        auto response = page(route.id, request, match.parameter, state.key.get());
-        if (response) {
-            answer(exchange, state, std::move(*response));
-        } else {
-            fail(exchange, state, response.error());
-        }
+        answer_page(route.id, request, exchange, state);
     }
     log(state, exchange.client_gone());
+}
+
+void Gateway::answer_page(RouteId route, net::Request const& request, net::Exchange& exchange, RequestState& state) {
+    auto const match = match_route(request.head.method, request.head.path);
+    auto response = page(route, request, match.parameter, state.key.get());
+    if (response) {
+        answer(exchange, state, std::move(*response));
+    } else {
+        fail(exchange, state, response.error());
+    }
 }
 
 core::Result<net::Response> Gateway::page(RouteId route, net::Request const& request, std::string_view parameter,
@@ -297,8 +299,9 @@ net::Response Gateway::refuse(int status, std::string_view reason) {
     if (status == 500) error.should_retry = false; // a bug of ours; a tool may have run before it
     auto api = to_api_error(error);
     net::Response response{status, std::move(api.body), "application/json", std::move(api.headers), true};
+    auto const request_id = loop_.ids().make("req_");
     RequestState state;
-    state.request_id = loop_.ids().make("req_");
+    state.request_id = request_id;
     state.status = status;
     state.started = steady_clock::now();
     state.error_reason = reason;
@@ -328,8 +331,9 @@ void Gateway::note(RequestState& state, core::Error const& error) {
 }
 
 void Gateway::fail(net::Exchange& exchange, RequestState& state, core::Error const& error) {
-    auto api = to_api_error(error);
-    note(state, error);
+    auto const told = told_error(error, exchange);
+    auto api = to_api_error(told);
+    note(state, told);
     net::Response response{api.status, std::move(api.body), "application/json", std::move(api.headers), false};
     answer(exchange, state, std::move(response));
 }
@@ -362,11 +366,11 @@ void Gateway::log(RequestState const& state, bool client_gone) {
                                              : core::LogLevel::kInfo;
     if (!loop_.log().enabled(level)) return;
     auto const is_key_in_path = state.path.find(kKeySegment) != std::string::npos;
-    auto const shown = is_key_in_path ? without_keys(state.path) : std::string();
+    auto const shown = is_key_in_path ? without_keys(std::string(state.path)) : std::string();
     core::Log::Line line(loop_.log(), level, "request");
     line.add("request_id", state.request_id)
         .add("method", state.method)
-        .add("path", is_key_in_path ? std::string_view(shown) : std::string_view(state.path))
+        .add("path", is_key_in_path ? std::string_view(shown) : state.path)
         .add("status", state.status);
     if (!state.agent.empty()) line.add("agent", state.agent);
     if (!state.task.empty()) line.add("task", state.task);

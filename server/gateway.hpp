@@ -2,6 +2,8 @@
 // One Gateway per loop; what all loops share is immutable or atomic (GatewayShared).
 #pragma once
 
+#include <boost/asio/thread_pool.hpp>
+
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -22,6 +24,7 @@
 #include "net/http_server.hpp"
 #include "policy/api_keys.hpp"
 #include "server/admission.hpp"
+#include "server/chat_job.hpp"
 #include "server/chat_request.hpp"
 #include "server/chat_writer.hpp"
 #include "server/conversation_identity.hpp"
@@ -80,14 +83,8 @@ struct GatewayShared {
     std::unique_ptr<IdempotencyStore> idempotency;                     // null: Idempotency-Key is not looked at
     std::vector<std::string> session_headers = default_session_headers();
     UserForwarding forwarding;
-};
-
-/// How one chat request is to be answered.
-struct ChatReply {
-    ChatReplyHead head;
-    bool stream = false;
-    bool without_tools = false;            // of the agent: a background task of the client
-    std::unique_ptr<KeptAnswer> kept = {}; // null: the request has no Idempotency-Key
+    /// Of large bodies; joined before the loops end. null: each loop reads its own.
+    boost::asio::thread_pool* readers = nullptr;
 };
 
 class Gateway final : public net::HttpHandler {
@@ -106,18 +103,23 @@ public:
 
 private:
     core::Awaitable<void> chat(net::Request& request, net::Exchange& exchange, RequestState& state);
-    core::Awaitable<void> run_chat(agents::Agent const& agent, chat::Turn turn, core::Context const& context,
-                                   mcp::Caller caller, agents::ConversationTurn* conversation, ChatReply& reply,
-                                   net::Exchange& exchange, RequestState& state);
-    core::Awaitable<void> chat_remembered(std::shared_ptr<agents::Catalogue const> catalogue,
-                                          agents::Agent const& agent, chat::Turn turn, core::Context const& context,
-                                          mcp::Caller caller, agents::ConversationAsk ask, ChatReply& reply,
-                                          net::Exchange& exchange, RequestState& state);
+    core::Task<ChatRequest> read_chat_request(std::string body);
+
+    /// null: the request was answered without a run. Errors: what the client is to be told.
+    core::Task<std::unique_ptr<ChatJob>> prepare_chat(net::Request& request, net::Exchange& exchange,
+                                                      RequestState& state);
+    std::unique_ptr<agents::Run> make_run(ChatJob const& job, agents::ConversationTurn* conversation,
+                                          RequestState const& state);
+    core::Awaitable<void> run_chat(ChatJob& job, agents::ConversationTurn* conversation, net::Exchange& exchange,
+                                   RequestState& state);
+    core::Awaitable<void> run_remembered(ChatJob& job, net::Exchange& exchange, RequestState& state);
 
     /// Whose conversations a request is about.
     static std::string owner_of(RequestState const& state);
-    core::Awaitable<void> stream_run(agents::Run& run, ChatReply& reply, net::Exchange& exchange, RequestState& state);
-    core::Awaitable<void> collect_run(agents::Run& run, ChatReply& reply, net::Exchange& exchange, RequestState& state);
+    core::Awaitable<void> stream_run(agents::Run& run, ChatJob& job, net::Exchange& exchange, RequestState& state);
+    core::Awaitable<void> collect_run(agents::Run& run, ChatJob& job, net::Exchange& exchange, RequestState& state);
+    void end_failed(ChatStreamWriter& writer, core::Error const& error, net::Exchange& exchange, RequestState& state,
+                    std::string& out);
     void begin_stream(net::Exchange& exchange, RequestState& state);
 
     /// The claim of a new request, or the answer that was kept. Without the header neither. Errors: what the client is
@@ -128,14 +130,14 @@ private:
     core::Awaitable<void> replay(StoredAnswer stored, ChatReply& reply, net::Exchange& exchange, RequestState& state);
     core::Awaitable<void> send_whole(StoredAnswer answer, ChatReply& reply, net::Exchange& exchange,
                                      RequestState& state);
-    core::Awaitable<void> conversation_page(net::Request& request, Match match, net::Exchange& exchange,
-                                            RequestState& state);
+    core::Awaitable<void> conversation_page(net::Request& request, net::Exchange& exchange, RequestState& state);
     core::Task<net::Response> conversation_answer(core::Context const& context, net::Request const& request,
                                                   RouteId route, std::string first, std::string second,
                                                   std::string principal);
     core::Task<net::Response> fork_conversation(core::Context const& context, memory::ConversationKey key,
                                                 std::string_view body);
     core::Awaitable<void> embeddings(net::Request& request, net::Exchange& exchange, RequestState& state);
+    void answer_page(RouteId route, net::Request const& request, net::Exchange& exchange, RequestState& state);
     core::Result<net::Response> page(RouteId route, net::Request const& request, std::string_view parameter,
                                      policy::KeyRecord const* key) const;
 
@@ -162,7 +164,7 @@ private:
                                                 core::Context const& context, RequestState& state);
     core::Task<policy::Reservation> reserve(chat::Usage estimate, std::vector<PricedModel> models,
                                             core::Context const& context, RequestState& state);
-    core::Awaitable<void> settle(policy::Reservation reservation, RequestState const& state, bool client_gone);
+    core::Awaitable<void> settle(policy::Reservation const& reservation, RequestState const& state, bool client_gone);
     static void add_rate_limits(net::ResponseFields& headers, policy::RateLimitView const& view);
     std::optional<core::Error> check_origin(net::RequestHead const& head) const;
     bool origin_allowed(std::string_view origin, std::string_view host) const;

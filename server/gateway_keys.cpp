@@ -98,20 +98,22 @@ core::Task<policy::Reservation> Gateway::reserve(chat::Usage estimate, std::vect
         if (model.price) wanted.cost = std::max(wanted.cost, agents::cost_of(*model.price, estimate));
     }
     policy::RateLimitView view;
-    auto reserved = co_await limits_.reserve(context, key, wanted, state.request_id + loop_.ids().make("-"), &view);
+    auto reserved =
+        co_await limits_.reserve(context, key, wanted, std::string(state.request_id) + loop_.ids().make("-"), &view);
     if (view.limit_requests != 0 || view.limit_tokens != 0) state.rate_limits = view;
     co_return reserved;
 }
 
 // Nobody waits for it; what cannot be settled stays used as it was set aside.
-core::Awaitable<void> Gateway::settle(policy::Reservation reservation, RequestState const& state, bool client_gone) {
+core::Awaitable<void> Gateway::settle(policy::Reservation const& reservation, RequestState const& state,
+                                      bool client_gone) {
     bool const is_told = state.usage && state.usage->total_tokens() > 0;
     bool const is_nothing = !state.model_asked || (!state.first_token && state.status != 200 && !client_gone);
     policy::Amount used = reservation.reserved; // what nobody tells is not nothing
     if (is_told) used = {state.usage->total_tokens(), state.cost};
     if (!is_told && is_nothing) used = {};
     core::Cancellation never;
-    core::Context const context{never, core::SteadyTime::max(), state.request_id};
+    core::Context const context{never, core::SteadyTime::max(), std::string(state.request_id)};
     auto const settled = co_await limits_.settle(context, reservation, used);
     if (settled) co_return;
     loop_.log()

@@ -18,15 +18,17 @@ namespace parley::server {
 inline constexpr std::size_t kNoRoute = static_cast<std::size_t>(-1);
 
 struct RequestState {
-    std::string request_id;
-    std::string origin;           // a browser page that may read the answer; empty = none
-    std::size_t route = kNoRoute; // index into all_routes()
-    std::string method;
-    std::string path;
-    std::string peer;
-    std::string principal;                        // of the key
+    // Of the request (net::Request), which outlives this.
+    std::string_view request_id;
+    std::string_view origin; // a browser page that may read the answer; empty = none
+    std::string_view method;
+    std::string_view path;
+    std::string_view peer;
+    std::string_view principal; // of the key
+    std::string_view user_id;   // whom the request is for, where a front end asks; empty = the key's own
+
+    std::size_t route = kNoRoute;                 // index into all_routes()
     std::shared_ptr<policy::KeyRecord const> key; // a stored key's record; null: a key of the environment, or nobody's
-    std::string user_id; // whom the request is for, where a front end asks; empty = the key's own
     std::string agent;
     std::string conversation; // its session, of a request that is remembered
     std::string_view task;    // what a client asks for itself, empty = a turn of its user; a literal

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import copy
 import json
+import socket
+import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from harness import upstream as up
-from harness.api import call, chat, stream
+from harness.api import call, chat, request_bytes, stream
 from harness.configs import agent, config, demo_agent
-from harness.gateway import SLACK, SLOW, Gateway
+from harness.gateway import SLACK, SLOW, Gateway, wait_until
 from harness.rawhttp import Answer
 from harness.wires import BY_NAME, sse
 
@@ -615,6 +618,45 @@ def test_message_bytes_reach_the_provider_unchanged(gateway: Gateway, upstream: 
     sent = upstream.last.request.body
     for part in (b"12345678901234567890", b"1e2", b"9223372036854775807"):
         assert part in sent, sent
+
+
+# ---- what is large is read beside the loop
+
+
+def large(text: bytes = b"hi", after: bytes = b"") -> bytes:
+    before = b'{"role":"user","content":"' + b"x" * 10**6 + b'"},'
+    return GOOD.replace(b'{"role"', before + b'{"role"').replace(b"hi", text)[:-1] + after + b"}"
+
+
+def test_large_and_small_ones_are_judged_alike(gateway: Gateway) -> None:
+    assert post(gateway, large()).status == 200
+    refused(post(gateway, large(after=b",")), code="invalid_json")
+    refused(post(gateway, large(b"\xff")), code="invalid_json")
+    refused(post(gateway, large(after=b',"temperature":"hot"')), param="temperature", code="invalid_type")
+
+
+def test_large_ones_at_once_keep_apart(gateway: Gateway) -> None:
+    """Each gets the answer to what it said, and small ones in between theirs."""
+
+    def ask(number: int) -> tuple[int, str]:
+        raw = large(b"number %d" % number) if number % 3 else GOOD.replace(b"hi", b"number %d" % number)
+        return number, post(gateway, raw, timeout=30 * SLACK).json()["choices"][0]["message"]["content"]
+
+    with ThreadPoolExecutor(12) as pool:
+        for number, said in pool.map(ask, range(36)):
+            assert f"number {number}" in said, said
+
+
+def test_clients_that_leave_while_their_large_body_is_read(gateway: Gateway) -> None:
+    fds = gateway.open_fds()
+    raw = request_bytes(gateway, "POST", "/v1/chat/completions", large())
+    for number in range(30):
+        with socket.create_connection(gateway.address) as client:
+            client.sendall(raw)
+            if number % 2:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+    wait_until(lambda: gateway.open_fds() <= fds, what="their sockets closed")
+    assert post(gateway, large()).status == 200
 
 
 def test_a_large_body_costs_little(gateway: Gateway) -> None:

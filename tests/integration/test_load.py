@@ -100,6 +100,42 @@ def test_the_demo_waits_for_a_reader_who_does_not_read(start_gateway) -> None:
     wait_until(lambda: gateway.open_fds() <= fds, what="the stream that nobody reads has ended")
 
 
+HISTORY, STREAMS_WITH_HISTORY = 4 * MIB, 12
+
+
+def test_a_history_is_let_go_once_its_answer_streams(start_gateway, upstream: up.FakeUpstream) -> None:
+    """Nothing asks for it again, and a stream may take minutes."""
+    wire = BY_NAME["openai"]
+    go_on = threading.Event()
+
+    def slow(exchange: up.Exchange) -> None:
+        exchange.head(200, [wire.content_type])
+        for part in wire.events[:3]:
+            exchange.write(part)
+        go_on.wait(60 * SLACK)
+        for part in wire.events[3:]:
+            exchange.write(part)
+        exchange.end()
+
+    upstream.on(slow)
+    gateway = start_gateway(config(agent("slow", "p"), p=wire.provider(upstream.url)))
+    rss = gateway.rss_bytes()
+    with contextlib.ExitStack() as stack:
+        running = []
+        for _ in range(STREAMS_WITH_HISTORY):
+            one = stack.enter_context(Stream(gateway, chat_body("slow", "x" * HISTORY, stream=True)))
+            events = iter(one)
+            next(events)
+            running.append((one, events))
+        if not SLOW:
+            wait_until(lambda: gateway.rss_bytes() - rss < STREAMS_WITH_HISTORY * HISTORY // 3, what="histories let go")
+        go_on.set()
+        for one, events in running:
+            for _ in events:
+                pass
+            one.seen.check_complete()
+
+
 def _visit(gateway: Gateway, number: int) -> None:
     """A connection that ends in one of the ways in which they end."""
     with socket.create_connection(gateway.address, timeout=10 * SLACK) as sock:
