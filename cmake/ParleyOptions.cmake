@@ -58,8 +58,14 @@ if(PARLEY_PROFILE STREQUAL "record")
   add_link_options(-fprofile-generate)
 elseif(PARLEY_PROFILE STREQUAL "use" AND CMAKE_BUILD_TYPE STREQUAL "Release" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang"
        AND NOT PARLEY_SANITIZE)
+  set(PARLEY_PROFILE_FILE "${CMAKE_SOURCE_DIR}/cmake/parley.profdata")
+  # In the command line, so that another profile compiles everything anew.
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${PARLEY_PROFILE_FILE}")
+  file(SHA256 "${PARLEY_PROFILE_FILE}" PARLEY_PROFILE_HASH)
+  string(SUBSTRING "${PARLEY_PROFILE_HASH}" 0 8 PARLEY_PROFILE_HASH)
+  add_compile_definitions("PARLEY_PROFILE_HASH=0x${PARLEY_PROFILE_HASH}")
   # A function that has changed since, or that another release's headers made different, does without.
-  add_compile_options(-fprofile-use=${CMAKE_SOURCE_DIR}/cmake/parley.profdata -Wno-profile-instr-unprofiled
+  add_compile_options(-fprofile-use=${PARLEY_PROFILE_FILE} -Wno-profile-instr-unprofiled
                       -Wno-profile-instr-out-of-date -Wno-backend-plugin ${PARLEY_PROFILE_NAMES})
 endif()
 
