@@ -70,6 +70,11 @@ class Lab:
         finally:
             other.stop()
 
+    @staticmethod
+    def settle():
+        """Until a server has done what it does just after its start; then what it holds is what it needs."""
+        time.sleep(1.5)
+
     def time_tool_calls(self, transport):
         """Microseconds (p50) of one call from a client of its own, without a gateway."""
         options = ["--core", self.gateway_core] if transport == "stdio" else ["--port", self.mcp_port]

@@ -32,7 +32,7 @@ class StartWithAgents(Scenario):
                 if server is None:
                     return {}
                 start_ms.append(server.ready_s * 1000)
-                time.sleep(0.1)  # what a process does just after its start, it has done
+                lab.settle()
                 idle_mb.append(server.process.rss_mb())
                 heap_mb.append(server.process.heap_mb())
         return {"start_ms": statistics.median(start_ms), "idle_mb": max(idle_mb), "heap_mb": max(heap_mb)}

@@ -20,6 +20,7 @@ class Memory(Scenario):
     def run(self, lab, contender, direct):
         if not contender.process:
             return {}
+        lab.settle()
         idle_mb = contender.process.rss_mb()
         directive = f"events={self.events} interval_ms={self.interval_ms}"
         body = lab.body_file("memory", chat_body(300, stream=True, directive=directive))

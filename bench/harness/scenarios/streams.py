@@ -93,6 +93,8 @@ class HeldStreams(Scenario):
         directive = f"events={events} interval_ms={self._interval_ms}"
         body = lab.body_file(self.name, chat_body(1024, stream=True, directive=directive))
         measured = [server for server in servers if server.process]
+        if measured:
+            lab.settle()
         before = [(server.process.rss_mb(), server.process.heap_mb()) for server in measured]
         loads = []
         for server in servers:  # one after the other: the ramp of the last begins last
