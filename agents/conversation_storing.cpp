@@ -78,15 +78,25 @@ core::Task<> ConversationTurn::stored() {
             co_await wait_until(storing_->wake, core::SteadyTime::max());
     }
     if (!storing_->outcome) co_return core::make_error(core::Errc::kCancelled, "The run was cancelled.");
-    question_ = storing_->turns.back(); // others may have come before it
-    co_return *storing_->outcome;
+    if (!*storing_->outcome) co_return *storing_->outcome;
+    question_ = std::move(storing_->turns.back()); // others may have come before it
+    std::string().swap(question_->messages);       // an answer may stream for long, and needs but its name
+    storing_.reset();
+    co_return core::Result<>();
 }
 
-std::int64_t ConversationTurn::bytes_shown() const {
-    std::int64_t bytes = 0;
+void ConversationTurn::show_history() {
+    turn_.messages = history_.messages();
+    bytes_shown_ = 0;
     for (auto const& message : turn_.messages)
-        bytes += static_cast<std::int64_t>(message.json.size());
-    return bytes;
+        bytes_shown_ += static_cast<std::int64_t>(message.json.size());
+}
+
+void ConversationTurn::let_go_of_history() noexcept {
+    turn_.messages = {};
+    asked_ = {};
+    news_ = {};
+    history_ = {};
 }
 
 core::Awaitable<void> ConversationTurn::settled() {
@@ -125,7 +135,7 @@ core::Task<> ConversationTurn::store_answer(AnswerRecord const& record, std::vec
     for (Timer pause(executor_);;) {
         auto const done = co_await store_.answer(whole, ask_.key, answer, expires_ms_);
         if (done) { // or the conversation was erased meanwhile, and stays so
-            context_use_ = ContextUse{ask_.key, record.last_prompt_tokens(), bytes_shown()};
+            context_use_ = ContextUse{ask_.key, record.last_prompt_tokens(), bytes_shown_};
             co_return core::Result<>();
         }
         bool const is_hopeful = done.error().code == core::Errc::kStoreUnavailable && steady_clock::now() < patience;

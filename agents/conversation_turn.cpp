@@ -179,7 +179,7 @@ void ConversationTurn::show_told(std::vector<memory::Turn> const& turns, memory:
     }
     for (; at < asked_.size(); ++at)
         history_.add(asked_[at]);
-    turn_.messages = history_.messages();
+    show_history();
 }
 
 // An answer that is stored with its rounds is shown with them, whatever of it the client has kept.
@@ -286,7 +286,7 @@ void ConversationTurn::show_path(std::span<StoredTurn const> path, std::vector<m
     if (!are_results) history_.close_calls();
     for (auto const& message : news_)
         if (!is_system(message)) history_.add(message);
-    turn_.messages = history_.messages();
+    show_history();
 }
 
 // ---- both

@@ -67,6 +67,9 @@ public:
     /// As stored(), whatever the context says: nothing must be under way when this dies.
     core::Awaitable<void> settled();
 
+    /// The model will not be asked again, and all that the client said is stored: what it was shown need not be kept.
+    void let_go_of_history() noexcept;
+
     /// Stores the answer; until it returns, nobody may be told that the answer is whole. `messages`: all rounds; empty
     /// = those of the record. Errors: those of the store.
     core::Task<> store_answer(AnswerRecord const& record, std::vector<LoopMessage> messages);
@@ -94,7 +97,7 @@ private:
     void show_told_turn(memory::Turn const& turn, memory::StoredTurn const* stored, bool is_awaited);
     std::size_t summarised(std::vector<memory::TurnId> const& ids, std::vector<std::int64_t> const& bytes,
                            std::vector<memory::Summary> const& summaries) const;
-    std::int64_t bytes_shown() const;
+    void show_history();
     core::Result<std::vector<memory::StoredTurn>> news_behind(std::span<memory::StoredTurn const> path) const;
     core::Result<std::vector<memory::StoredTurn>> news_behind(std::span<memory::StoredTurn const> path,
                                                               memory::TurnId const& parent) const;
@@ -114,6 +117,7 @@ private:
     std::vector<std::string> client_tools_; // names
     std::optional<std::int64_t> expires_ms_;
     ModelHistory history_;
+    std::int64_t bytes_shown_ = 0;
     std::optional<memory::StoredTurn> replayed_;
     std::optional<memory::StoredTurn> question_; // what is answered; nullopt: there is nothing to remember
     std::optional<ContextUse> context_use_;

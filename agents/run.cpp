@@ -15,6 +15,7 @@ struct Run::Remembered final : BeforeAnswer {
     AnswerRecord record;
     bool is_begun = false;
     bool is_complete = false; // nothing but the end is left to be told
+    bool has_history = true;
 };
 
 Run::Run(providers::Session& session, core::Context const& context, Agent const& agent, chat::Turn turn,
@@ -46,6 +47,10 @@ core::Task<bool> Run::ask_and_remember(std::vector<chat::RunEvent>& events) {
         auto const had = events.size();
         auto const more = co_await ask(events);
         all.record.take(events, had);
+        if (all.has_history && !reads_turn()) {
+            all.conversation.let_go_of_history();
+            all.has_history = false;
+        }
         if (!more) { // what was said is stored all the same, before anybody can say the next thing
             (void)co_await all.conversation.stored();
             co_return more.error();

@@ -48,7 +48,7 @@ public:
     chat::AgentUsage const* agent_usage() const noexcept;
 
     /// Whether the turn may be read again: not once a client has seen something of an answer that has no further round.
-    bool reads_turn() const noexcept { return remembered_ || loop_ || !model_.reached_client(); }
+    bool reads_turn() const noexcept { return loop_ || !model_.reached_client(); }
 
     /// A tool that may have changed something was reached: an error must not make anybody repeat the request. Errors of
     /// next() say so themselves (should_retry).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import socket
 import struct
 import subprocess
@@ -103,7 +104,8 @@ def test_the_demo_waits_for_a_reader_who_does_not_read(start_gateway) -> None:
 HISTORY, STREAMS_WITH_HISTORY = 4 * MIB, 12
 
 
-def test_a_history_is_let_go_once_its_answer_streams(start_gateway, upstream: up.FakeUpstream) -> None:
+@pytest.mark.parametrize("kept", [False, True], ids=["forgets", "remembers"])
+def test_a_history_is_let_go_once_its_answer_streams(start_gateway, upstream: up.FakeUpstream, kept: bool) -> None:
     """Nothing asks for it again, and a stream may take minutes."""
     wire = BY_NAME["openai"]
     go_on = threading.Event()
@@ -119,21 +121,28 @@ def test_a_history_is_let_go_once_its_answer_streams(start_gateway, upstream: up
 
     upstream.on(slow)
     gateway = start_gateway(config(agent("slow", "p"), p=wire.provider(upstream.url)))
-    rss = gateway.rss_bytes()
-    with contextlib.ExitStack() as stack:
-        running = []
-        for _ in range(STREAMS_WITH_HISTORY):
-            one = stack.enter_context(Stream(gateway, chat_body("slow", "x" * HISTORY, stream=True)))
-            events = iter(one)
-            next(events)
-            running.append((one, events))
-        if not SLOW:
-            wait_until(lambda: gateway.rss_bytes() - rss < STREAMS_WITH_HISTORY * HISTORY // 3, what="histories let go")
-        go_on.set()
-        for one, events in running:
-            for _ in events:
-                pass
-            one.seen.check_complete()
+
+    def hold(first: int, rss_max: float) -> None:
+        go_on.clear()
+        with contextlib.ExitStack() as stack:
+            running = []
+            for number in range(first, first + STREAMS_WITH_HISTORY):
+                session = {"session_id": f"s{number}"} if kept else {}
+                body = chat_body("slow", "x" * HISTORY, stream=True, **session)
+                one = stack.enter_context(Stream(gateway, body))
+                events = iter(one)
+                next(events)
+                running.append((one, events))
+            wait_until(lambda: gateway.rss_bytes() < rss_max, what="histories let go")
+            go_on.set()
+            for one, events in running:
+                for _ in events:
+                    pass
+                one.seen.check_complete()
+
+    hold(0, math.inf)  # the store's caches fill, and the allocator has what it keeps
+    settled = gateway.rss_bytes()
+    hold(STREAMS_WITH_HISTORY, math.inf if SLOW else settled + STREAMS_WITH_HISTORY * HISTORY / 3)
 
 
 def _visit(gateway: Gateway, number: int) -> None:
