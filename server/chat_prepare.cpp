@@ -7,11 +7,11 @@
 
 #include "agents/client_tools.hpp"
 #include "core/json.hpp"
-#include "net/background.hpp"
 #include "server/background_task.hpp"
 #include "server/chat_job.hpp"
 #include "server/conversation_identity.hpp"
 #include "server/gateway.hpp"
+#include "server/large_body.hpp"
 #include "server/open_webui.hpp"
 #include "server/pages.hpp"
 #include "server/stored_answer.hpp"
@@ -22,8 +22,6 @@ namespace parley::server {
 namespace {
 
 using core::Errc;
-
-constexpr std::size_t kLargeBodyBytes = 256 * 1024;
 
 // The SDKs say how long they will wait (X-Stainless-Timeout, seconds): a run need not outlive that.
 core::SteadyTime run_deadline(agents::AgentConfig const& agent, net::RequestHead const& head,
@@ -108,19 +106,11 @@ mcp::Caller tool_caller(ChatJob const& job, RequestState const& state) {
 
 } // namespace
 
-// 10 MB take some 10 ms, in which nothing else would happen on the loop.
-core::Task<ChatRequest> Gateway::read_chat_request(std::string body) {
-    if (body.size() < kLargeBodyBytes || shared_.readers == nullptr) co_return parse_chat_request(std::move(body));
-    std::optional<core::Result<ChatRequest>> read;
-    auto work = [&read, &body] { read = parse_chat_request(std::move(body)); };
-    co_await net::in_background(loop_, *shared_.readers, work);
-    co_return std::move(*read);
-}
-
 core::Task<std::unique_ptr<ChatJob>> Gateway::prepare_chat(net::Request& request, net::Exchange& exchange,
                                                            RequestState& state) {
     auto const catalogue = catalogue_;
-    auto parsed = co_await read_chat_request(std::move(request.body));
+    auto read = [&request] { return parse_chat_request(std::move(request.body)); };
+    auto parsed = is_large(request) ? co_await read_beside(loop_, *shared_.readers, read) : read();
     if (!parsed) co_return parsed.error();
     auto const* const agent = visible_agent(*catalogue, parsed->model, state.key.get());
     if (agent) state.agent = agent->config.agent_id;

@@ -8,6 +8,7 @@
 #include "core/json.hpp"
 #include "server/embeddings_request.hpp"
 #include "server/gateway.hpp"
+#include "server/large_body.hpp"
 #include "server/never_forwarded.hpp"
 
 namespace parley::server {
@@ -78,7 +79,8 @@ core::Result<EmbeddingsRequest> parse_embeddings_request(std::string const& body
 
 core::Awaitable<void> Gateway::embeddings(net::Request& request, net::Exchange& exchange, RequestState& state) {
     auto const catalogue = catalogue_;
-    auto const parsed = parse_embeddings_request(request.body);
+    auto read = [&request] { return parse_embeddings_request(request.body); };
+    auto const parsed = is_large(request) ? co_await read_beside(loop_, *shared_.readers, read) : read();
     if (!parsed) co_return fail(exchange, state, parsed.error());
     if (state.key && !state.key->may_use_agent(parsed->model))
         co_return fail(exchange, state, agents::model_not_found(parsed->model));

@@ -8,6 +8,7 @@
 #include "net/address.hpp"
 #include "net/url.hpp"
 #include "server/api_error.hpp"
+#include "server/large_body.hpp"
 #include "server/pages.hpp"
 #include "server/run_logs.hpp"
 
@@ -245,6 +246,10 @@ core::Awaitable<void> Gateway::handle(net::Request& request, net::Exchange& exch
         answer_page(route.id, request, exchange, state);
     }
     log(state, exchange.client_gone());
+}
+
+bool Gateway::is_large(net::Request const& request) const noexcept {
+    return request.body.size() >= kLargeBodyBytes && shared_.readers != nullptr;
 }
 
 void Gateway::answer_page(RouteId route, net::Request const& request, net::Exchange& exchange, RequestState& state) {

@@ -103,7 +103,9 @@ public:
 
 private:
     core::Awaitable<void> chat(net::Request& request, net::Exchange& exchange, RequestState& state);
-    core::Task<ChatRequest> read_chat_request(std::string body);
+
+    /// To be read beside the loop.
+    bool is_large(net::Request const& request) const noexcept;
 
     /// null: the request was answered without a run. Errors: what the client is to be told.
     core::Task<std::unique_ptr<ChatJob>> prepare_chat(net::Request& request, net::Exchange& exchange,

@@ -47,6 +47,16 @@ def test_passed_through(gateway: Gateway, upstream: up.FakeUpstream, name: str) 
     assert sent == {key: value for key, value in body.items() if key != "model"}
 
 
+def test_a_large_one_is_judged_like_a_small_one(gateway: Gateway, upstream: up.FakeUpstream) -> None:
+    """It is read beside the loop."""
+    upstream.on(up.json_reply(ANSWER))
+    texts = ["x" * 1000] * 2000
+    assert call(gateway, "POST", "/v1/embeddings", {"model": "openai", "input": texts}).status == 200
+    assert upstream.last.request.json()["input"] == texts
+    refused = call(gateway, "POST", "/v1/embeddings", {"model": "openai", "input": texts, "dimensions": 0})
+    assert (refused.status, refused.error["param"]) == (400, "dimensions")
+
+
 def test_ollama(gateway: Gateway, upstream: up.FakeUpstream) -> None:
     """Either of Ollama's endpoints; the client sees OpenAI's shape."""
 
