@@ -314,7 +314,8 @@ def test_idle_stop_and_start_again(start_gateway, tmp_path: Path) -> None:
 
 
 def test_a_reload_that_changes_nothing_keeps_the_child(start_gateway, tmp_path: Path) -> None:
-    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")})
+    one_loop = ("--threads", "1")  # with two, one may know the new agent a moment before the other does
+    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")}, args=one_loop)
     result(gateway, "one__echo", {"text": "x"})
     gateway.write_config(with_tools(tool_agent(), tool_agent(None, "second")))
     gateway.signal(signal.SIGHUP)
