@@ -111,7 +111,8 @@ public:
     }
     bool on_double(double value, json::string_view, ErrorCode&) {
         note_element();
-        // Boost.JSON reads 1e400 as infinity, and would print it as no JSON at all.
+        if (std::isnan(value)) value = 0; // Boost.JSON 1.81 reads 0e400 so
+        // It reads 1e400 as infinity, and would print it as no JSON at all.
         if (!std::isfinite(value)) {
             faults.push_back({.file = {},
                               .pointer = pointer(),

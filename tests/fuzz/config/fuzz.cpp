@@ -25,7 +25,8 @@ void check_parser(std::string_view text) {
     boost::json::error_code error;
     auto const theirs = boost::json::parse(boost::json::string_view(text.data(), text.size()), error);
     if (text.substr(0, 1) != "\xEF") require(ours.value.has_value() == !error); // we skip a byte order mark
-    if (ours.value && !error) require(*ours.value == theirs);
+    bool const is_comparable = !error && theirs == theirs; // Boost.JSON 1.81 reads 0e400 as no number
+    if (ours.value && is_comparable) require(*ours.value == theirs);
     require(ours.value.has_value() || ours.faults.size() == 1);
     parse_config_json(text, JsonStyle::kRelaxed);
 }

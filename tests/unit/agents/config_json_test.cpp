@@ -84,6 +84,15 @@ TEST(ConfigJson, RefusesNumbersThatAreNone) {
     EXPECT_EQ(parsed.faults[0].pointer, "/a/1");
 }
 
+TEST(ConfigJson, AZeroWithALargeExponentIsAZero) {
+    for (std::string const text : {"0e400", "-0e8900", "0.0e999"}) {
+        auto const parsed = parse_config_json(text, JsonStyle::kStrict);
+        ASSERT_TRUE(parsed.value.has_value()) << text;
+        EXPECT_TRUE(parsed.faults.empty()) << text;
+        EXPECT_EQ(parsed.value->as_double(), 0) << text;
+    }
+}
+
 TEST(ConfigJson, FindsTheLinesOfPointers) {
     std::string_view const text = "{ // c\n\"a\": {\n  \"b/c~\": [\n 1,\n  {\"x\":\n 2}, \"s\"\n]}}";
     std::vector<Fault> faults(6);
