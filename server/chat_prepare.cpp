@@ -110,7 +110,12 @@ core::Task<std::unique_ptr<ChatJob>> Gateway::prepare_chat(net::Request& request
                                                            RequestState& state) {
     auto const catalogue = catalogue_;
     auto read = [&request] { return parse_chat_request(std::move(request.body)); };
-    auto parsed = is_large(request) ? co_await read_beside(loop_, *shared_.readers, read) : read();
+    core::Result<ChatRequest> parsed;
+    if (is_large(request)) {
+        parsed = co_await read_beside(loop_, *shared_.readers, read);
+    } else {
+        parsed = read();
+    }
     if (!parsed) co_return parsed.error();
     auto const* const agent = visible_agent(*catalogue, parsed->model, state.key.get());
     if (agent) state.agent = agent->config.agent_id;

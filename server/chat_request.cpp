@@ -25,24 +25,6 @@ namespace {
 
 using core::Result;
 
-core::Error not_an_object(std::string_view body) {
-    auto const found = trim_end(body.substr(std::min(body.find_first_not_of(" \t\r\n"), body.size())));
-    auto error = invalid_type(Path{nullptr, "body"}, "a JSON object", found);
-    error.code = core::Errc::kInvalidJson;
-    error.message.replace(0, error.message.find(':'), "Invalid request body");
-    error.param.clear();
-    return error;
-}
-
-core::Error unreadable(std::string_view body, core::Error error, std::size_t depth_max) {
-    if (error.code != core::Errc::kInvalidJson) return error;
-    auto const begin = body.find_first_not_of(" \t\r\n");
-    bool const object = begin != body.npos && body[begin] == '{';
-    if (!object && begin != body.npos && core::check_json(body, depth_max)) return not_an_object(body);
-    error.message = fmt::format("Could not parse the JSON body: {}.", error.message);
-    return error;
-}
-
 class RequestReader {
 public:
     RequestReader(ChatRequest& request, RequestLimits const& limits) : request_(request), limits_(limits) {}
@@ -51,7 +33,7 @@ public:
         auto const& body = *request_.body;
         core::CheckedObject object;
         auto const checked = object.check(body, body.capacity(), limits_.depth_max);
-        if (!checked) return unreadable(body, checked.error(), limits_.depth_max);
+        if (!checked) return unreadable_body(body, checked.error(), limits_.depth_max);
         if (object.members().size() > limits_.fields_max) {
             return core::make_error(core::Errc::kInvalidValue,
                                     fmt::format("The request has more than {} fields.", limits_.fields_max));

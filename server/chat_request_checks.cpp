@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "core/json.hpp"
+#include "server/chat_request_walk.hpp"
 
 namespace parley::server {
 namespace {
@@ -57,6 +58,15 @@ double number_value(std::string_view json) noexcept {
     double value = 0;
     std::from_chars(json.data(), json.data() + json.size(), value);
     return value;
+}
+
+core::Error not_an_object(std::string_view body) {
+    auto const found = trim_end(body.substr(std::min(body.find_first_not_of(" \t\r\n"), body.size())));
+    auto error = invalid_type(Path{nullptr, "body"}, "a JSON object", found);
+    error.code = core::Errc::kInvalidJson;
+    error.message.replace(0, error.message.find(':'), "Invalid request body");
+    error.param.clear();
+    return error;
 }
 
 } // namespace
@@ -182,6 +192,15 @@ core::Result<> check_name(Path const& path, std::string_view json) {
     if (!name.empty() && name.size() <= length_max && std::all_of(name.begin(), name.end(), allowed)) return {};
     return invalid_value(path, fmt::format("expected 1 to {} letters, digits, underscores or dashes, but got '{}'",
                                            length_max, cited(name)));
+}
+
+core::Error unreadable_body(std::string_view body, core::Error error, std::size_t depth_max) {
+    if (error.code != core::Errc::kInvalidJson) return error;
+    auto const begin = body.find_first_not_of(" \t\r\n");
+    bool const object = begin != body.npos && body[begin] == '{';
+    if (!object && begin != body.npos && core::check_json(body, depth_max)) return not_an_object(body);
+    error.message = fmt::format("Could not parse the JSON body: {}.", error.message);
+    return error;
 }
 
 } // namespace parley::server

@@ -28,6 +28,8 @@ struct Slice {
     char const* readable_end = nullptr;
 };
 
+/// What the client is told of a body that core::CheckedObject refused with `error`.
+core::Error unreadable_body(std::string_view body, core::Error error, std::size_t depth_max);
 core::Error missing_parameter(Path const& path);
 core::Error duplicate_key(Path const& path);
 core::Error invalid_type(Path const& path, std::string_view expected, std::string_view json);

@@ -9,10 +9,10 @@ namespace parley::server {
 
 struct EmbeddingsRequest {
     std::string model;
-    std::string rest; // the other members as JSON, without braces
+    std::string rest; // the other members as they were sent, as JSON without braces
 };
 
-/// Errors, with `param`: kInvalidJson, kMissingParameter, kInvalidType.
-core::Result<EmbeddingsRequest> parse_embeddings_request(std::string const& body);
+/// Errors, with `param`: kInvalidJson, kMissingParameter, kInvalidType, kInvalidValue.
+core::Result<EmbeddingsRequest> parse_embeddings_request(std::string body);
 
 } // namespace parley::server

@@ -1,11 +1,14 @@
 // POST /v1/embeddings: passed through to the provider that serves the model.
 #include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 
+#include <cstdint>
+#include <limits>
 #include <utility>
 
 #include "core/json.hpp"
+#include "core/json_object.hpp"
+#include "server/chat_request_checks.hpp"
 #include "server/embeddings_request.hpp"
 #include "server/gateway.hpp"
 #include "server/large_body.hpp"
@@ -16,8 +19,23 @@ namespace {
 
 constexpr std::size_t kDepthMax = 16;
 
-core::Error wrong(core::Errc code, std::string message, std::string param) {
-    return core::make_error(code, std::move(message), std::move(param));
+// Checks a member that we know.
+core::Result<> check(std::string_view name, std::string_view json) {
+    constexpr std::string_view formats[] = {"float", "base64"};
+    Path const path{nullptr, name};
+    if (name == "model") return check_string(path, json, {1});
+    if (name == "input") {
+        if (!is_string(json) && !is_array(json)) return invalid_type(path, "a string or an array", json);
+        if (is_array(json) && json.find_first_not_of(" \t\r\n", 1) == json.size() - 1)
+            return invalid_value(path, "expected at least one text");
+    }
+    if (is_null(json)) return {};
+    if (name == "encoding_format") return check_choice(path, json, formats);
+    if (name == "dimensions") {
+        auto const read = read_integer(path, json, 1, std::numeric_limits<std::int32_t>::max());
+        if (!read) return read.error();
+    }
+    return {};
 }
 
 // What the provider says that it read.
@@ -36,51 +54,41 @@ std::optional<chat::Usage> usage_in(std::string_view answer) {
 
 } // namespace
 
-core::Result<EmbeddingsRequest> parse_embeddings_request(std::string const& body) {
-    auto const sound = core::check_json(body, kDepthMax);
-    if (!sound) return sound.error();
-    boost::system::error_code bad;
-    auto const value = boost::json::parse(body, bad);
-    auto const* const object = bad ? nullptr : value.if_object();
-    if (!object) return wrong(core::Errc::kInvalidJson, "The request body must be a JSON object.", {});
-    auto const* const model = object->if_contains("model");
-    if (!model) return wrong(core::Errc::kMissingParameter, "Missing required parameter: 'model'.", "model");
-    if (!model->is_string())
-        return wrong(core::Errc::kInvalidType, "Invalid type for 'model': expected a string.", "model");
-    auto const* const input = object->if_contains("input");
-    if (!input) return wrong(core::Errc::kMissingParameter, "Missing required parameter: 'input'.", "input");
-    if (!input->is_string() && !input->is_array()) {
-        return wrong(core::Errc::kInvalidType, "Invalid type for 'input': expected a string or an array.", "input");
-    }
-    if (input->is_array() && input->get_array().empty()) {
-        return wrong(core::Errc::kInvalidValue, "Invalid 'input': expected at least one text.", "input");
-    }
-    auto const* const format = object->if_contains("encoding_format");
-    if (format && !format->is_null() && *format != "float" && *format != "base64") {
-        return wrong(core::Errc::kInvalidValue, "Invalid 'encoding_format': expected 'float' or 'base64'.",
-                     "encoding_format");
-    }
-    auto const* const dimensions = object->if_contains("dimensions");
-    if (dimensions && !dimensions->is_null() && (!dimensions->is_int64() || dimensions->get_int64() < 1)) {
-        return wrong(core::Errc::kInvalidValue, "Invalid 'dimensions': expected a whole number of at least 1.",
-                     "dimensions");
-    }
+core::Result<EmbeddingsRequest> parse_embeddings_request(std::string body) {
+    body.reserve(body.size() + core::kJsonPadding);
+    core::CheckedObject object;
+    auto const sound = object.check(body, body.capacity(), kDepthMax);
+    if (!sound) return unreadable_body(body, sound.error(), kDepthMax);
     EmbeddingsRequest request;
-    request.model.assign(model->get_string().data(), model->get_string().size());
-    for (auto const& member : *object) {
-        if (member.key() == "model" || is_never_forwarded({member.key().data(), member.key().size()})) continue;
+    auto has_model = false;
+    auto has_input = false;
+    for (auto const& member : object.members()) {
+        auto const name = core::json_body_to_text(member.key); // a key that is written with escapes is the same key
+        auto const checked = check(name, member.json);
+        if (!checked) return checked.error();
+        has_model = has_model || name == "model";
+        has_input = has_input || name == "input";
+        if (name == "model") request.model = string_text(member.json);
+        if (name == "model" || is_never_forwarded(name)) continue;
         if (!request.rest.empty()) request.rest += ',';
-        core::append_json_string(request.rest, std::string_view(member.key().data(), member.key().size()));
+        core::append_json_string(request.rest, name);
         request.rest += ':';
-        request.rest += boost::json::serialize(member.value());
+        request.rest += member.json; // as it was sent: numbers stay what they are
     }
+    if (!has_model) return missing_parameter(Path{nullptr, "model"});
+    if (!has_input) return missing_parameter(Path{nullptr, "input"});
     return request;
 }
 
 core::Awaitable<void> Gateway::embeddings(net::Request& request, net::Exchange& exchange, RequestState& state) {
     auto const catalogue = catalogue_;
-    auto read = [&request] { return parse_embeddings_request(request.body); };
-    auto const parsed = is_large(request) ? co_await read_beside(loop_, *shared_.readers, read) : read();
+    auto read = [&request] { return parse_embeddings_request(std::move(request.body)); };
+    core::Result<EmbeddingsRequest> parsed;
+    if (is_large(request)) {
+        parsed = co_await read_beside(loop_, *shared_.readers, read);
+    } else {
+        parsed = read();
+    }
     if (!parsed) co_return fail(exchange, state, parsed.error());
     if (state.key && !state.key->may_use_agent(parsed->model))
         co_return fail(exchange, state, agents::model_not_found(parsed->model));

@@ -47,6 +47,16 @@ def test_passed_through(gateway: Gateway, upstream: up.FakeUpstream, name: str) 
     assert sent == {key: value for key, value in body.items() if key != "model"}
 
 
+def test_numbers_travel_as_they_were_sent(gateway: Gateway, upstream: up.FakeUpstream) -> None:
+    """Read into doubles they would become others, and some of them no JSON at all."""
+    upstream.on(up.json_reply(ANSWER))
+    for number in (b"12345678901234567890123", b"0e400", b"1.10", b"-0.0"):
+        raw = b'{"model":"openai","\\u0069nput":"a","x_number":' + number + b"}"
+        assert call(gateway, "POST", "/v1/embeddings", raw).status == 200
+        assert b'"x_number":' + number in upstream.last.request.body
+        assert b'"input":"a"' in upstream.last.request.body
+
+
 def test_a_large_one_is_judged_like_a_small_one(gateway: Gateway, upstream: up.FakeUpstream) -> None:
     """It is read beside the loop."""
     upstream.on(up.json_reply(ANSWER))
