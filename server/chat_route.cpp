@@ -1,6 +1,5 @@
 // POST /v1/chat/completions, second half: from a job (chat_prepare.cpp) to the client's bytes.
 // Member functions of the loop's Gateway; what waits here lives as long as the stream.
-#include <algorithm>
 #include <utility>
 #include <variant>
 #include <vector>
