@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/text_pool.hpp"
 #include "net/http_chunked.hpp"
 #include "net/http_connection.hpp"
 #include "net/inflate.hpp"
@@ -76,7 +77,7 @@ void Connection::take_rest(Request& request, std::size_t head_size) {
     std::size_t body_left = 0;
     if (request.head.body == BodyKind::kLength) {
         body_left = static_cast<std::size_t>(request.head.content_length);
-        request.body.reserve(std::min(body_left, kClaimedBytesMax) + kBodyPadding);
+        request.body = core::pooled_text(std::min(body_left, kClaimedBytesMax) + kBodyPadding);
     }
     for (auto rest : {std::string_view(request.head_bytes).substr(head_size), std::exchange(rest_, {})}) {
         auto const part = rest.substr(0, body_left);

@@ -215,7 +215,7 @@ void append_tools(std::string& out, PreparedChat const& prepared, std::string_vi
     out += choice;
 }
 
-constexpr std::size_t kSliceBytesMin = 16 * 1024; // copying less costs less than another piece to send
+constexpr std::size_t kSliceBytesMin = 4 * 1024; // copying less costs less than another piece to send
 
 /// Messages that stand one behind the other in one text and are sent as they are.
 struct Run {

@@ -30,7 +30,7 @@ public:
     RequestReader(ChatRequest& request, RequestLimits const& limits) : request_(request), limits_(limits) {}
 
     Result<> read() {
-        auto const& body = *request_.body;
+        auto const& body = request_.body->get();
         core::CheckedObject object;
         auto const checked = object.check(body, body.capacity(), limits_.depth_max);
         if (!checked) return unreadable_body(body, checked.error(), limits_.depth_max);
@@ -204,7 +204,7 @@ std::string_view ChatRequest::setting(std::string_view name) const noexcept {
 Result<ChatRequest> parse_chat_request(std::string body, RequestLimits const& limits) {
     body.reserve(body.size() + core::kJsonPadding);
     ChatRequest request;
-    request.body = std::make_unique<std::string const>(std::move(body));
+    request.body = std::make_unique<core::PooledText const>(std::move(body));
     if (auto const read = RequestReader(request, limits).read(); !read) return read.error();
     return request;
 }

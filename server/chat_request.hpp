@@ -14,6 +14,7 @@
 #include "chat/message.hpp"
 #include "chat/turn.hpp"
 #include "core/result.hpp"
+#include "core/text_pool.hpp"
 
 namespace parley::server {
 
@@ -42,7 +43,7 @@ struct ChatRequest {
     int n = 1;
     std::optional<std::int64_t> max_tokens = {}; // max_completion_tokens, else max_tokens
 
-    std::unique_ptr<std::string const> body = {}; // what the slices point into
+    std::unique_ptr<core::PooledText const> body = {}; // what the slices point into
     std::list<std::string> made = {};             // slices that the body does not have: translations, unescaped names
 
     /// Its views are valid as long as this request, and are not moved with it: take a new one after a move.

@@ -43,7 +43,7 @@ core::Result<std::string_view> idempotency_key(net::RequestHead const& head) {
 core::Sha256 request_fingerprint(ChatRequest const& request, net::RequestHead const& head,
                                  std::span<std::string const> session_headers) {
     std::string bytes;
-    bytes.reserve(request.body ? request.body->size() + 1024 : 1024);
+    bytes.reserve(request.body ? request.body->get().size() + 1024 : 1024);
     add_part(bytes, request.model);
     add_part(bytes, request.tools);
     add_part(bytes, request.tool_choice);
