@@ -7,10 +7,6 @@
 
 namespace parley::net {
 
-Deadline::Deadline(Loop& loop) {
-    loop.deadlines_.push_back(*this);
-}
-
 Loop::Loop(core::LogOptions log_options) : scratch_(new char[kScratchBytes]), log_(log_options) {}
 
 Loop::~Loop() {
@@ -40,26 +36,9 @@ void Loop::stop() {
 }
 
 void Loop::sweep() {
-    auto const now = std::chrono::steady_clock::now();
-    // An action may destroy any deadline, so what has expired is taken out first, one at a time.
-    boost::intrusive::list<Deadline, boost::intrusive::constant_time_size<false>> expired;
-    for (auto it = deadlines_.begin(); it != deadlines_.end();) {
-        auto& deadline = *it;
-        ++it;
-        if (deadline.when_ <= now) {
-            deadline.unlink();
-            expired.push_back(deadline);
-        }
-    }
-    while (!expired.empty()) {
-        auto& deadline = expired.front();
-        deadline.unlink();
-        deadlines_.push_back(deadline);
-        deadline.when_ = core::SteadyTime::max();
-        deadline.on_expiry();
-    }
+    deadlines_.sweep(std::chrono::steady_clock::now());
     log_.flush();
-    sweep_timer_.expires_after(kSweepInterval);
+    sweep_timer_.expires_after(DeadlineWheel::kTick);
     sweep_timer_.async_wait([this](boost::system::error_code error) {
         if (!error) sweep();
     });
