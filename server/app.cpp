@@ -84,7 +84,7 @@ public:
         shared_.forwarding = user_forwarding(settings_);
         shared_.keys.add(shared_.forwarding.forwarder_keys);
         shared_.cors_origins = settings_.cors_origins;
-        shared_.allow_anonymous_hosts = settings_.allow_anonymous;
+        shared_.allow_anonymous = settings_.allow_anonymous;
         shared_.admission.limit(settings_.requests_max);
         shared_.commit_stream_after = settings_.limits.heartbeat;
         shared_.version = version();
@@ -130,6 +130,7 @@ public:
 
     bool knows_keys() const noexcept { return known_keys_.is_current; }
     bool wants_keys() const noexcept { return settings_.wants_keys() || !known_keys_.book->empty(); }
+    bool may_have_unread_keys() const noexcept { return !knows_keys() && !settings_.allow_anonymous; }
 
     core::Result<> listen() {
         if (!settings_.tls_certificate.empty()) {
@@ -377,7 +378,7 @@ agents::Catalogue const& App::catalogue() const noexcept {
     return impl_->catalogue();
 }
 bool App::wants_keys() const noexcept {
-    return impl_->wants_keys();
+    return impl_->wants_keys() || impl_->may_have_unread_keys();
 }
 StoreHealth App::store_health() const {
     return impl_->store_health();

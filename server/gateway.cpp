@@ -180,7 +180,7 @@ net::Response Gateway::refusal(net::RequestHead const& head, net::Ticket const& 
 // Without keys anything that reaches the socket is let in, so a web page in the user's browser must be kept out: it
 // shows itself by its Origin, or, under a DNS name rebound to this machine, by its Host.
 std::optional<core::Error> Gateway::check_origin(net::RequestHead const& head) const {
-    if (wants_keys() || shared_.allow_anonymous_hosts) return std::nullopt;
+    if (wants_keys() || shared_.allow_anonymous) return std::nullopt;
     auto const origin = head.get("origin");
     auto const host = head.get("host");
     if (!origin.empty() && !origin_allowed(origin, host)) {

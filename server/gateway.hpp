@@ -70,7 +70,7 @@ struct StoreHealth {
 struct GatewayShared {
     policy::ApiKeys keys;
     std::vector<std::string> cors_origins;
-    bool allow_anonymous_hosts = false; // anonymous access was asked for on purpose: Host is not checked
+    bool allow_anonymous = false; // it was asked for on purpose: Host is not checked
     mutable Admission admission;
     std::chrono::milliseconds commit_stream_after{15'000}; // silence before a stream's head is sent all the same
     std::string version;
@@ -154,7 +154,13 @@ private:
     void decorate(net::Response& response, RequestState const& state) const;
     // gateway_keys.cpp
     std::optional<core::Error> check_key(net::RequestHead const& head, Scope scope, net::Ticket& ticket) const;
-    bool wants_keys() const noexcept { return !shared_.keys.empty() || !stored_keys_.book->empty(); }
+    bool wants_keys() const noexcept {
+        return !shared_.keys.empty() || !stored_keys_.book->empty() || may_have_unread_keys();
+    }
+    /// No key is known, but the store may have some: nobody could read it since the start.
+    bool may_have_unread_keys() const noexcept {
+        return stored_keys_.version < 0 && !stored_keys_.is_current && shared_.keys.empty() && !shared_.allow_anonymous;
+    }
     std::shared_ptr<policy::KeyRecord const> stored_key(std::string_view principal) const;
     struct PricedModel {
         std::string_view provider, name;

@@ -44,7 +44,7 @@ std::optional<core::Error> Gateway::check_key(net::RequestHead const& head, Scop
         return std::nullopt;
     }
     auto const* const record = stored_keys_.book->find(key, wall_clock_ms());
-    if (!record && bearer && !stored_keys_.is_current) {
+    if (!record && !stored_keys_.is_current && (bearer || may_have_unread_keys())) {
         auto error = core::make_error(Errc::kStoreUnavailable,
                                       "Keys cannot be looked up at the moment. Please try again shortly.");
         error.retry_after = kStoreRetryAfter;

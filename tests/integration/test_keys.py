@@ -118,6 +118,7 @@ MADE: dict[str, tuple[str, ...]] = {
     "usage, stream": ("--budget-usd", "1"),
     "usage, cached": ("--budget-usd", "1"),
     "usage, embeddings": ("--budget-usd", "1"),
+    "usage, embeddings, odd": ("--budget-tokens", "100000"),
     "usage, 500": ("--budget-usd", "1"),
     "usage, reset": ("--budget-usd", "1"),
     "usage, mid-stream": ("--budget-usd", "1"),
@@ -573,6 +574,21 @@ def test_the_usage_of_embeddings(gateway: Gateway, store: Store) -> None:
     store.wait_spent("usage, embeddings", 3, 6)
 
 
+def test_embeddings_without_a_usage_are_settled(gateway: Gateway, store: Store, upstream: up.FakeUpstream) -> None:
+    """What was set aside for the request, since nobody knows better; nested details hide nothing."""
+    data = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
+    body = {"model": "alpha", "input": "x"}
+    key = store.key["usage, embeddings, odd"]
+    upstream.on(up.json_reply({"object": "list", "data": data, "model": "m", "usage": None}))
+    assert call(gateway, "POST", "/v1/embeddings", body, key=key).status == 200
+    wait_until(lambda: store.rows()["usage, embeddings, odd"]["spent_tokens"] > 0, what="the estimate")
+    before = store.rows()["usage, embeddings, odd"]["spent_tokens"]
+    usage = {"prompt_tokens_details": {"cached_tokens": 0}, "prompt_tokens": 500, "total_tokens": 500}
+    upstream.on(up.json_reply({"object": "list", "data": data, "model": "m", "usage": usage}))
+    assert call(gateway, "POST", "/v1/embeddings", body, key=key).status == 200
+    store.wait_spent("usage, embeddings, odd", before + 500)
+
+
 def test_dollars_need_a_price(gateway: Gateway, store: Store, upstream: up.FakeUpstream) -> None:
     key = store.key["unpriced"]
     for answer in (ask(gateway, key, "nyx"), ask(gateway, key, "nyx", stream=True),
@@ -666,9 +682,17 @@ def test_a_store_that_is_away_at_the_start_opens_no_door(start_gateway, shared, 
         gateway = start_gateway(config(demo_agent(resources=[])), env=env, keys=(ENV_KEY,))
         assert status(gateway, ENV_KEY) == 200
         check_code(ask(gateway, key, "demo"), 503, "store_unavailable")
+        local = start_gateway(config(demo_agent(resources=[])), env=env)
+        for told in (None, key):  # on this machine, but a proxy may stand before it
+            check_code(ask(local, told, "demo"), 503, "store_unavailable")
+            assert status(local, told) == 503
+        assert call(local, "GET", "/health?detailed=true").status == 503
+        assert call(local, "GET", "/livez").status == 200
     finally:
         postgres.start()
     wait_until(lambda: status(gateway, key) == 200, SEEN_S, what="the keys of the store")
+    wait_until(lambda: status(local, key) == 200, SEEN_S, what="the keys of the store")
+    assert status(local, None) == 401
 
 
 # ---- rotation
