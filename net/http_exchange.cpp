@@ -47,6 +47,7 @@ std::string PooledExchange::header_list(std::string_view name) const {
 
 core::Task<> PooledExchange::exchange(std::span<std::string_view> request, bool to_head_request, bool& untouched) {
     untouched = true;
+    is_read_ = true;
     wait_for(Wait::kFirstByte, upstream_->timeouts.first_byte);
     auto const status = write_some(lease_.stream(), request);
     auto written = status == IoStatus::kOk;
@@ -89,7 +90,9 @@ core::Task<std::string_view> PooledExchange::read() {
         } else {
             auto const got = read_now(lease_.stream(), loop_.scratch());
             if (got.would_block()) { // not read_some(): a coroutine less in every stream
+                is_read_ = true;
                 co_await lease_.stream().wait();
+                is_read_ = false;
                 continue;
             }
             if (got.status == IoStatus::kEof && head_.body == BodyKind::kUntilClose && !stopped()) {
@@ -113,6 +116,7 @@ void PooledExchange::release() noexcept {
 }
 
 void PooledExchange::take_head(std::string bytes, std::size_t head_size) {
+    is_read_ = false;
     head_bytes_ = std::move(bytes); // a long string: the fields' views into it stay valid
     carry_ = std::span(head_bytes_).subspan(head_size);
     left_ = head_.content_length;
@@ -130,6 +134,16 @@ void PooledExchange::wait_for(Wait what, std::chrono::milliseconds limit) {
     auto const until = steady_clock::now() + limit;
     waiting_ = until < total_end_ ? what : Wait::kTotal;
     deadline_.at(std::min(until, total_end_));
+}
+
+void PooledExchange::expire() noexcept {
+    if (!is_read_ && waiting_ != Wait::kTotal) {
+        waiting_ = Wait::kTotal; // until the next read()
+        deadline_.at(total_end_);
+        return;
+    }
+    timed_out_ = true;
+    lease_.stream().abort();
 }
 
 // Takes the framing off, in place: everything in `piece` is dealt with when this returns.

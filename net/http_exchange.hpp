@@ -88,10 +88,7 @@ public:
 private:
     struct Expire {
         PooledExchange* self;
-        void operator()() const noexcept {
-            self->timed_out_ = true;
-            self->lease_.stream().abort();
-        }
+        void operator()() const noexcept { self->expire(); }
     };
     struct Stop {
         PooledExchange* self;
@@ -103,6 +100,7 @@ private:
     void take_head(std::string bytes, std::size_t head_size);
     void drop_head() noexcept;
     void wait_for(Wait what, std::chrono::milliseconds limit);
+    void expire() noexcept;
     core::Result<std::string_view> unframe(std::span<char> piece) noexcept;
     core::Result<std::string_view> unchunk(std::span<char> piece) noexcept;
     void end(bool reusable) noexcept;
@@ -123,6 +121,8 @@ private:
     std::span<char> carry_; // body bytes that came with the head, in head_bytes_, until they are read
     std::uint64_t left_ = 0;
     Wait waiting_ = Wait::kFirstByte;
+    bool is_read_ =
+        false; // somebody waits for the server; else for whoever reads us, which is no fault of the server's
     bool forgets_head_ = false;
     bool ended_ = false;
     bool timed_out_ = false;

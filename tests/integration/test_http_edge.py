@@ -19,7 +19,7 @@ import pytest
 
 from harness import upstream as up
 from harness.api import call, chat, chat_body, check_answer, connect, request_bytes
-from harness.configs import agent, config, demo_agent
+from harness.configs import agent, config, demo_agent, timeouts
 from harness.gateway import SLACK, SLOW, Gateway, wait_until
 from harness.rawhttp import Answer, Closed, Connection, chunked
 from harness.wires import BY_NAME
@@ -850,6 +850,36 @@ def test_h32_a_client_that_stalls_is_let_go_and_a_slow_one_is_not(start_gateway,
             for _ in stalled.body_pieces():
                 pass
     slow_exchange.wait_closed(10 * SLACK)
+
+
+def test_h32_a_client_that_pauses_is_no_model_that_is_silent(start_gateway, upstream: up.FakeUpstream) -> None:
+    """While the client takes nothing, nobody asks the model for more: its time is not running."""
+    wire = BY_NAME["openai"]
+    event = wire.events[2].replace(b"end", b"end" * 10_000)
+
+    def flood(exchange: up.Exchange) -> None:
+        exchange.head(200, [up.SSE])
+        exchange.write(wire.events[0])
+        for _ in range(800):  # 24 MB: more than the sockets on the way take
+            exchange.write(event)
+        for last in wire.events[3:]:
+            exchange.write(last)
+        exchange.end()
+
+    upstream.on(flood)
+    provider = wire.provider(upstream.url, timeouts=timeouts(SLACK, idle_ms=500))
+    gateway = start_gateway(config(agent("flood", "p"), p=provider))
+    with connect(gateway, receive_buffer=16 * KIB) as connection:
+        connection.send(request_bytes(gateway, "POST", "/v1/chat/completions", chat_body("flood", "x", stream=True)))
+        connection.read_head()
+        time.sleep(2.0 * SLACK)
+        tail = b""
+        for piece in connection.body_pieces():
+            tail = (tail + piece)[-300:]
+    assert tail.endswith(b"data: [DONE]\n\n"), tail
+    (provider,) = call(gateway, "GET", "/health?detailed=true").json()["providers"]
+    assert [end["failures_in_a_row"] for model in provider["models"] for end in model["endpoints"]] == [0]
+
 
 
 # ---- H33 fragmentation
