@@ -52,8 +52,9 @@ struct Summary {
 /// when the next question had been asked is a branch in the tree; here it stands behind what it answers.
 struct Path {
     std::vector<StoredTurn> turns;
-    bool resent = false;                 // the client has been seen to send its history again
-    std::vector<Summary> summaries = {}; // of all branches
+    bool resent = false;                         // the client has been seen to send its history again
+    std::vector<Summary> summaries = {};         // of all branches
+    std::optional<std::int64_t> expires_ms = {}; // since 1970; nullopt = never
 };
 
 struct Found {

@@ -115,8 +115,24 @@ std::vector<StoredTurn> path_along(std::vector<StoredTurn> tree, TurnId const& h
     return path;
 }
 
+// What an answer with the same words, made anew, brings with it: calls with other arguments, say. Of two that are
+// written at the same time the one that was asked for later counts.
+std::string renewed_columns() {
+    std::string sql;
+    for (std::string const column : {"asked_ms", "messages", "finish", "model", "prompt_tokens", "completion_tokens"}) {
+        sql += ", " + column + " = CASE WHEN excluded.asked_ms >= turns.asked_ms THEN excluded." + column +
+               " ELSE turns." + column + " END";
+    }
+    return sql;
+}
+
 Value or_null(std::optional<std::int64_t> value) {
     return value ? Value(*value) : Value(std::monostate{});
+}
+
+std::optional<std::int64_t> integer_or_null(Value const& value) {
+    if (std::holds_alternative<std::monostate>(value)) return std::nullopt;
+    return storage::integer(value);
 }
 
 } // namespace
@@ -148,16 +164,17 @@ core::Task<std::vector<StoredTurn>> Conversations::answers(core::Context const& 
 // All of the conversation is read, and the path picked here: a recursive query takes Postgres longer to plan than this
 // takes in all.
 core::Task<Path> Conversations::path(core::Context const& context, ConversationKey key) {
-    Batch batch{{"SELECT head, resent FROM conversations WHERE tenant = $1 AND principal = $2 AND session = $3",
-                 {key.tenant, key.principal, key.session}},
-                turns_of(key),
-                summaries_of(key)};
+    Batch batch{
+        {"SELECT head, resent, expires_ms FROM conversations WHERE tenant = $1 AND principal = $2 AND session = $3",
+         {key.tenant, key.principal, key.session}},
+        turns_of(key),
+        summaries_of(key)};
     auto rows = co_await database_.read(context, std::move(batch));
     if (!rows) co_return rows.error();
     auto const& heads = rows->at(0).rows;
     if (heads.empty()) co_return Path{};
     Path path{path_along(turns_in(rows->at(1)), storage::digest(heads[0][0])), storage::integer(heads[0][1]) == 1,
-              summaries_in(rows->at(2))};
+              summaries_in(rows->at(2)), integer_or_null(heads[0][2])};
     co_return std::move(path);
 }
 
@@ -266,9 +283,9 @@ core::Task<bool> Conversations::answer(core::Context const& context, Conversatio
     // The same words again, made anew: it is the latest now.
     statement.sql +=
         "FROM turns p WHERE p.tenant = $1 AND p.conversation = $2 AND p.id = $4 "
-        "ON CONFLICT (tenant, conversation, id) DO UPDATE SET created_ms = excluded.created_ms, asked_ms = "
-        "CASE WHEN excluded.asked_ms > turns.asked_ms THEN excluded.asked_ms ELSE turns.asked_ms END, "
-        "idempotency_key = excluded.idempotency_key, agent = excluded.agent, client_id = excluded.client_id";
+        "ON CONFLICT (tenant, conversation, id) DO UPDATE SET created_ms = excluded.created_ms, "
+        "idempotency_key = excluded.idempotency_key, agent = excluded.agent, client_id = excluded.client_id" +
+        renewed_columns();
     batch.push_back(std::move(statement));
     auto const written = co_await database_.write(context, std::move(batch));
     if (!written) co_return written.error();

@@ -171,6 +171,7 @@ core::Task<net::Response> Gateway::fork_conversation(core::Context const& contex
     auto path = co_await conversations_.path(context, key);
     if (!path) co_return path.error();
     auto turns = std::move(path->turns);
+    auto const expires = path->expires_ms; // what was to be deleted then is deleted then, in the copy as well
     if (fork->turn) {
         auto const tree = co_await conversations_.tree(context, key);
         if (!tree) co_return tree.error();
@@ -188,7 +189,7 @@ core::Task<net::Response> Gateway::fork_conversation(core::Context const& contex
         co_return error;
     }
     auto const count = turns.size();
-    auto const made = co_await conversations_.follow(context, to, std::move(turns), false, std::nullopt);
+    auto const made = co_await conversations_.follow(context, to, std::move(turns), false, expires);
     if (!made) co_return made.error();
     co_return as_json({{"session_id", to.session}, {"turns", count}}, 201);
 }

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import subprocess
 import threading
+import time
 import uuid
 
 import pytest
@@ -740,10 +741,16 @@ def test_what_is_over_goes(start_gateway, store, upstream, model: Model) -> None
     chat.say("one")
     gateway.restart()  # it looks when it starts, and then each MEMORY_CLEANUP_INTERVAL_HOURS
     assert chat.path()
-    sql(gateway, store, "UPDATE conversations SET expires_ms = 1 WHERE session = '" + chat.session + "'")
+    sql(gateway, store, "UPDATE conversations SET expires_ms = expires_ms - 3500000 WHERE session = '" + chat.session + "'")
+    fork = Talk(gateway, str(uuid.uuid4()), "brief")
+    assert call(gateway, "POST", f"/conversations/{chat.session}/fork", {"session_id": fork.session}).status == 201
+    assert fork.path() == chat.path()
+    both = f"session IN ('{chat.session}', '{fork.session}')"
+    sql(gateway, store, f"UPDATE conversations SET expires_ms = 1 WHERE {both} AND expires_ms < {int(time.time() * 1000) + 200_000}")  # fmt: skip
     gateway.restart()
     gateway.wait_log(lambda log: log.get("event") == "conversations_expired")
-    assert call(gateway, "GET", f"/conversations/{chat.session}").status == 404
+    for one in (chat, fork):  # a copy is kept no longer than what it was made from
+        assert call(gateway, "GET", f"/conversations/{one.session}").status == 404
 
 
 def sql(gateway: Gateway, store: dict[str, str], text: str) -> None:

@@ -220,6 +220,40 @@ TEST_P(ConversationsTest, OfTwoAnswersTheOneAskedForLaterIsGoneOnFrom) {
     }
 }
 
+// Its calls may have other arguments: a client that goes on from it means those.
+TEST_P(ConversationsTest, TheSameAnswerMadeAnewTakesThePlaceOfTheOldOne) {
+    auto const hi = turn("hi");
+    append(key(), {hi});
+    auto made = turn("hello", &hi, TurnKind::kAnswer);
+    auto const write = [&](std::int64_t asked, std::string const& messages) {
+        made.asked_ms = asked;
+        made.messages = messages;
+        made.finish = "f" + messages;
+        made.model = "m" + messages;
+        made.prompt_tokens = asked;
+        made.completion_tokens = asked + 1;
+        EXPECT_TRUE(answer(key(), made));
+        auto const found = ask([&](auto& all, auto const& context) { return all.path(context, key()); });
+        auto const& last = found->turns.back();
+        return last.messages + last.finish + last.model + std::to_string(last.prompt_tokens) + "/" +
+               std::to_string(last.completion_tokens);
+    };
+    EXPECT_EQ(write(5, "[5]"), "[5]f[5]m[5]5/6");
+    EXPECT_EQ(write(7, "[7]"), "[7]f[7]m[7]7/8");
+    EXPECT_EQ(write(6, "[6]"), "[7]f[7]m[7]7/8") << "asked for earlier, written later";
+}
+
+TEST_P(ConversationsTest, APathKnowsWhenItExpires) {
+    auto const expires = [&] {
+        return ask([&](auto& all, auto const& context) { return all.path(context, key()); })->expires_ms;
+    };
+    auto const hi = turn("hi");
+    (void)ask([&](auto& all, auto const& context) { return all.follow(context, key(), {hi}, false, 4'000); });
+    EXPECT_EQ(expires(), 4'000);
+    follow(key(), {hi});
+    EXPECT_EQ(expires(), std::nullopt);
+}
+
 TEST_P(ConversationsTest, AnAnswerDoesNotBringBackWhatWasErased) {
     auto const hi = turn("hi");
     append(key(), {hi});
