@@ -64,8 +64,11 @@ core::Awaitable<Connection::Next> Connection::serve_one() {
         auto const whole = co_await read_body(request);
         if (!whole) co_return Next::kClose;
     }
-    auto const sound = decompress(request, body_bytes_max(request));
-    if (!sound) co_return Next::kClose;
+    auto const encoding = head.get("content-encoding");
+    if (!encoding.empty() && !field_is(encoding, "identity")) {
+        auto const sound = co_await decompress(request, encoding);
+        if (!sound) co_return Next::kClose;
+    }
 
     co_await handle(request);
     served_ = true;

@@ -58,7 +58,7 @@ private:
     core::Awaitable<bool> read_chunked(Request& request, std::size_t bytes_max);
     core::Awaitable<Next> refuse_request(RequestHead const& head, std::size_t head_size,
                                          std::unique_ptr<Response> response);
-    bool decompress(Request& request, std::size_t bytes_max);
+    core::Awaitable<bool> decompress(Request& request, std::string_view encoding);
     void take_rest(Request& request, std::size_t head_size);
     void keep_rest();
     core::Awaitable<std::string_view> receive();

@@ -148,21 +148,24 @@ core::Awaitable<bool> Connection::read_chunked(Request& request, std::size_t byt
     co_return true;
 }
 
-bool Connection::decompress(Request& request, std::size_t bytes_max) {
-    auto const encoding = request.head.get("content-encoding");
-    if (encoding.empty() || field_is(encoding, "identity")) return true;
+core::Awaitable<bool> Connection::decompress(Request& request, std::string_view encoding) {
     if (!field_is(encoding, "gzip")) {
         refuse(415, "Content-Encoding is neither gzip nor identity.");
-        return false;
+        co_return false;
     }
-    auto plain = gunzip(request.body, bytes_max);
-    if (!plain) {
-        refuse(plain.error().code == core::Errc::kPayloadTooLarge ? 413 : 400, plain.error().message);
-        return false;
+    Gunzip packed(request.body, body_bytes_max(request));
+    for (;;) {
+        auto const done = packed.step();
+        if (!done) {
+            refuse(done.error().code == core::Errc::kPayloadTooLarge ? 413 : 400, done.error().message);
+            co_return false;
+        }
+        if (*done) break;
+        co_await boost::asio::post(loop_.executor(), use_awaitable); // others have their turn
     }
-    request.body = std::move(*plain);
+    request.body = packed.take();
     request.body.reserve(request.body.size() + kBodyPadding);
-    return true;
+    co_return true;
 }
 
 // As below, into the loop's scratch: they have to be taken before the next co_await.

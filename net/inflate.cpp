@@ -2,41 +2,66 @@
 
 #include <zlib.h>
 
-#include <algorithm>
-
 namespace parley::net {
+namespace {
 
-core::Result<std::string> gunzip(std::string_view bytes, std::size_t bytes_max) {
-    constexpr std::size_t kStepBytes = 64 * 1024;
-    constexpr int kGzipOnly = 16 + MAX_WBITS;
-    z_stream stream{};
-    if (inflateInit2(&stream, kGzipOnly) != Z_OK) return core::make_error(core::Errc::kInternal, "zlib cannot start.");
-    struct End {
-        z_stream& stream;
-        ~End() { inflateEnd(&stream); }
-    } const end{stream};
+constexpr std::size_t kPieceBytes = 64 * 1024;
+constexpr int kPiecesPerStep = 8;
+constexpr int kGzipOnly = 16 + MAX_WBITS;
 
-    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-    stream.avail_in = static_cast<uInt>(bytes.size());
-    std::string out;
-    for (;;) {
-        auto const before = out.size();
-        out.resize(before + kStepBytes);
-        stream.next_out = reinterpret_cast<Bytef*>(out.data() + before);
-        stream.avail_out = static_cast<uInt>(kStepBytes);
-        auto const status = inflate(&stream, Z_NO_FLUSH);
-        out.resize(before + kStepBytes - stream.avail_out);
-        if (out.size() > bytes_max) {
+} // namespace
+
+struct Gunzip::Stream {
+    Stream() { ready = inflateInit2(&z, kGzipOnly) == Z_OK; }
+    ~Stream() {
+        if (ready) inflateEnd(&z);
+    }
+    Stream(Stream const&) = delete;
+    Stream& operator=(Stream const&) = delete;
+
+    z_stream z{};
+    bool ready = false;
+};
+
+Gunzip::Gunzip(std::string_view bytes, std::size_t bytes_max)
+    : stream_(std::make_unique<Stream>()), bytes_max_(bytes_max) {
+    stream_->z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+    stream_->z.avail_in = static_cast<uInt>(bytes.size());
+}
+
+Gunzip::~Gunzip() = default;
+
+core::Result<bool> Gunzip::step() {
+    auto& z = stream_->z;
+    if (!stream_->ready) return core::make_error(core::Errc::kInternal, "zlib cannot start.");
+    for (auto piece = 0; piece < kPiecesPerStep; ++piece) {
+        auto const before = out_.size();
+        out_.resize(before + kPieceBytes);
+        z.next_out = reinterpret_cast<Bytef*>(out_.data() + before);
+        z.avail_out = static_cast<uInt>(kPieceBytes);
+        auto const status = inflate(&z, Z_NO_FLUSH);
+        out_.resize(before + kPieceBytes - z.avail_out);
+        if (out_.size() > bytes_max_) {
             return core::make_error(core::Errc::kPayloadTooLarge, "The request body is too large once decompressed.");
         }
-        if (status == Z_STREAM_END) break;
-        if (status != Z_OK || (stream.avail_in == 0 && stream.avail_out != 0)) {
+        if (status == Z_STREAM_END) {
+            if (z.avail_in == 0) return true;
+            return core::make_error(core::Errc::kInvalidValue, "There are bytes behind the gzip data.");
+        }
+        if (status != Z_OK || (z.avail_in == 0 && z.avail_out != 0)) {
             return core::make_error(core::Errc::kInvalidValue, "The request body is not sound gzip data.");
         }
     }
-    if (stream.avail_in != 0)
-        return core::make_error(core::Errc::kInvalidValue, "There are bytes behind the gzip data.");
-    return out;
+    return false;
+}
+
+core::Result<std::string> gunzip(std::string_view bytes, std::size_t bytes_max) {
+    Gunzip packed(bytes, bytes_max);
+    for (;;) {
+        auto const done = packed.step();
+        if (!done) return done.error();
+        if (*done) return packed.take();
+    }
 }
 
 } // namespace parley::net

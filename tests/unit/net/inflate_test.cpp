@@ -30,6 +30,18 @@ TEST(Inflate, ReadsBackWhatWasPacked) {
     EXPECT_EQ(*gunzip(gzip(""), 10), "");
 }
 
+TEST(Inflate, StepsAreSmall) {
+    auto const packed = gzip(std::string(5 << 20, 'x'));
+    Gunzip text(packed, 10 << 20);
+    auto steps = 1;
+    for (auto done = text.step();; done = text.step(), ++steps) {
+        ASSERT_TRUE(done);
+        if (*done) break;
+    }
+    EXPECT_GE(steps, 10);
+    EXPECT_EQ(text.take().size(), std::size_t{5 << 20});
+}
+
 TEST(Inflate, StopsABomb) {
     auto const bomb = gzip(std::string(50 << 20, '\0'));
     auto const plain = gunzip(bomb, 1 << 20);
