@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 
+#include <exception>
 #include <utility>
 
 #include "core/task.hpp"
@@ -14,17 +15,24 @@
 namespace parley::net {
 
 /// Calls `work` on a thread of `pool`, and returns on the loop once that is done. Nothing ends it early: whoever
-/// destroys the loop joins the pool first. Not inlined for the reason of Signal::next().
+/// destroys the loop joins the pool first. What `work` throws is thrown here. Not inlined for the reason of
+/// Signal::next().
 template <class Work>
 [[gnu::noinline]] core::Awaitable<void> in_background(Loop& loop, boost::asio::thread_pool& pool, Work& work) {
     auto begin = [&pool, &work, executor = loop.executor()](auto handler) {
         boost::asio::post(pool, [&work, executor, handler = std::move(handler)]() mutable {
-            work();
-            boost::asio::post(executor, std::move(handler));
+            std::exception_ptr thrown;
+            try {
+                work();
+            } catch (...) {
+                thrown = std::current_exception();
+            }
+            auto end = [handler = std::move(handler), thrown]() mutable { handler(thrown); };
+            boost::asio::post(executor, std::move(end));
         });
     };
-    return boost::asio::async_initiate<boost::asio::use_awaitable_t<core::Executor> const, void()>(std::move(begin),
-                                                                                                   use_awaitable);
+    return boost::asio::async_initiate<boost::asio::use_awaitable_t<core::Executor> const, void(std::exception_ptr)>(
+        std::move(begin), use_awaitable);
 }
 
 } // namespace parley::net

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <future>
+#include <new>
 #include <thread>
 
 namespace parley::net {
@@ -57,6 +58,18 @@ TEST_F(BackgroundTest, ManyAtOnce) {
         begin(work);
     loop_.run();
     EXPECT_EQ(count, 1000);
+}
+
+TEST_F(BackgroundTest, WhatItThrowsIsThrownToWhoeverWaits) {
+    auto work = [] { throw std::bad_alloc(); };
+    std::exception_ptr thrown;
+    boost::asio::co_spawn(loop_.context(), in_background(loop_, pool_, work), [&](std::exception_ptr error) {
+        thrown = error;
+        loop_.stop();
+    });
+    loop_.run();
+    ASSERT_TRUE(thrown);
+    EXPECT_THROW(std::rethrow_exception(thrown), std::bad_alloc);
 }
 
 // What App does at its end: whoever waits is not woken, and nothing is touched that is gone.
