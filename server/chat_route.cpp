@@ -34,9 +34,15 @@ core::Awaitable<void> Gateway::chat(net::Request& request, net::Exchange& exchan
     auto prepared = co_await prepare_chat(request, exchange, state);
     if (!prepared) co_return fail(exchange, state, prepared.error());
     auto const job = std::move(*prepared);
-    if (!job) co_return; // answered without a run
-    co_await (job->ask ? run_remembered(*job, exchange, state) : run_chat(*job, nullptr, exchange, state));
+    if (!job) co_return;       // answered without a run
+    std::exception_ptr thrown; // what was set aside is settled all the same
+    try {
+        co_await (job->ask ? run_remembered(*job, exchange, state) : run_chat(*job, nullptr, exchange, state));
+    } catch (...) {
+        thrown = std::current_exception();
+    }
     if (job->reservation) co_await settle(*job->reservation, state, exchange.client_gone());
+    if (thrown) std::rethrow_exception(thrown);
 }
 
 std::string Gateway::owner_of(RequestState const& state) {

@@ -1,5 +1,5 @@
 // POST /v1/embeddings: passed through to the provider that serves the model.
-#include <boost/json/parse.hpp>
+#include <boost/json/stream_parser.hpp>
 #include <boost/json/value.hpp>
 
 #include <cstdint>
@@ -40,12 +40,17 @@ core::Result<> check(std::string_view name, std::string_view json) {
 
 // What the provider says that it read.
 std::optional<chat::Usage> usage_in(std::string_view answer) {
-    auto const at = answer.rfind("\"usage\"");
-    if (at == std::string_view::npos) return std::nullopt;
+    constexpr std::string_view name = "\"usage\"";
+    auto const at = answer.rfind(name);
+    auto const colon = at == std::string_view::npos ? at : answer.find(':', at + name.size());
+    if (colon == std::string_view::npos) return std::nullopt;
+    auto const text = answer.substr(colon + 1);
     boost::system::error_code bad;
-    auto const text = answer.substr(answer.find('{', at), answer.find('}', at) - answer.find('{', at) + 1);
-    auto const value = boost::json::parse({text.data(), text.size()}, bad);
-    auto const* const tokens = !bad && value.is_object() ? value.get_object().if_contains("prompt_tokens") : nullptr;
+    boost::json::stream_parser parser;
+    parser.write_some(text.data(), text.size(), bad); // stops behind the value
+    if (bad || !parser.done()) return std::nullopt;
+    auto const value = parser.release();
+    auto const* const tokens = value.is_object() ? value.get_object().if_contains("prompt_tokens") : nullptr;
     if (!tokens || !tokens->is_int64()) return std::nullopt;
     chat::Usage usage;
     usage.prompt_tokens = tokens->get_int64();

@@ -232,16 +232,23 @@ core::Awaitable<void> Gateway::handle(net::Request& request, net::Exchange& exch
     auto const origin = request.head.get("origin");
     if (!origin.empty() && origin_allowed(origin, request.head.get("host"))) state.origin = origin;
 
-    if (route.id == RouteId::kChatCompletions) {
-        co_await chat(request, exchange, state);
-    } else if (route.id == RouteId::kEmbeddings) {
-        co_await embeddings(request, exchange, state);
-    } else if (is_conversation_route(route.id)) {
-        co_await conversation_page(request, exchange, state);
-    } else {
-        answer_page(route.id, request, exchange, state);
+    std::exception_ptr thrown; // a bug, or no memory: it has its line in the log and its place in the metrics
+    try {
+        if (route.id == RouteId::kChatCompletions) {
+            co_await chat(request, exchange, state);
+        } else if (route.id == RouteId::kEmbeddings) {
+            co_await embeddings(request, exchange, state);
+        } else if (is_conversation_route(route.id)) {
+            co_await conversation_page(request, exchange, state);
+        } else {
+            answer_page(route.id, request, exchange, state);
+        }
+    } catch (...) {
+        thrown = std::current_exception();
+        state.status = 500;
     }
     log(state, exchange.client_gone());
+    if (thrown) std::rethrow_exception(thrown);
 }
 
 bool Gateway::is_large(net::Request const& request) const noexcept {

@@ -57,6 +57,15 @@ def test_numbers_travel_as_they_were_sent(gateway: Gateway, upstream: up.FakeUps
         assert b'"input":"a"' in upstream.last.request.body
 
 
+@pytest.mark.parametrize("usage", [None, "none", 7, [], {}, {"prompt_tokens": None}, {"prompt_tokens": "3"}])
+def test_usage_of_any_kind_is_passed_on(gateway: Gateway, upstream: up.FakeUpstream, usage: object) -> None:
+    """Last in the answer, so that nothing stands behind it."""
+    answer = {key: value for key, value in ANSWER.items() if key != "usage"} | {"usage": usage}
+    upstream.on(up.json_reply(answer))
+    got = call(gateway, "POST", "/v1/embeddings", {"model": "openai", "input": "a"})
+    assert (got.status, got.json()) == (200, answer)
+
+
 def test_a_large_one_is_judged_like_a_small_one(gateway: Gateway, upstream: up.FakeUpstream) -> None:
     """It is read beside the loop."""
     upstream.on(up.json_reply(ANSWER))
