@@ -114,11 +114,12 @@ core::Awaitable<void> PostgresLink::serve() {
     if (state_ != State::kUp) loop_.log().debug("store_connected").add("store", "postgres");
     state_ = State::kUp;
     descriptor_.emplace(loop_, connection_->descriptor());
+    answer_missed_ = false;
     pump();
     for (auto good = true; good;) {
         good = co_await descriptor_->readable();
         good = good && connection_->receive();
-        take_answers(); // also the last words of a server that closes
+        if (!answer_missed_) take_answers(); // also the last words of a server that closes
         if (good) pump();
     }
     // Whoever flushes looks at the descriptor too: it goes when nobody does.
@@ -171,6 +172,7 @@ void PostgresLink::watch() {
         for (auto& request : sent_.front().requests)
             request.waiting->settle(unavailable("it did not answer in time"));
         sent_.pop_front();
+        answer_missed_ = true;
         descriptor_->stop(); // serve() sees that and gives the connection up
     }
     auto next = core::SteadyTime::max();

@@ -96,6 +96,8 @@ private:
     std::optional<net::DescriptorWait> descriptor_;
     std::deque<Request> queue_; // not sent
     std::deque<Group> sent_;
+    bool answer_missed_ =
+        false; // of a group that is no longer in sent_: what comes now would be taken for the next one's
     net::OnDeadline<Watch> watch_;
     net::TaskGroup tasks_;
     bool pumping_ = false;

@@ -118,6 +118,10 @@ core::Result<Rows> SqliteConnection::run(Statement const& statement) {
     return out;
 }
 
+bool SqliteConnection::in_transaction() const noexcept {
+    return ::sqlite3_get_autocommit(database_.get()) == 0;
+}
+
 core::Result<> SqliteConnection::execute(std::string const& script) {
     if (sqlite3_exec(database_.get(), script.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) return error();
     return {};

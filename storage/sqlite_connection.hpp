@@ -26,6 +26,9 @@ public:
     /// A script without parameters. Errors: as run().
     core::Result<> execute(std::string const& script);
 
+    /// False as well once a fault has rolled a transaction back.
+    bool in_transaction() const noexcept;
+
 private:
     struct Close {
         void operator()(sqlite3* database) const noexcept;

@@ -49,13 +49,18 @@ void SqliteWriter::commit(std::vector<Job>& jobs) {
     if (auto const begun = connection_.execute("BEGIN IMMEDIATE"); !begun) {
         fault = begun.error();
     } else {
-        for (auto& job : jobs)
+        for (auto& job : jobs) {
             job.outcome = run(job.batch);
-        // A fault of the disk may have rolled everything back already: then this fails, and nothing was written.
-        if (auto const committed = connection_.execute("COMMIT"); !committed) fault = committed.error();
+            if (connection_.in_transaction()) continue;
+            // A fault of the disk, say, has rolled everything back: what came next would be committed by itself.
+            fault = *job.outcome ? core::make_error(core::Errc::kInternal, "SQLite") : job.outcome->error();
+            break;
+        }
+        if (auto const committed = fault ? core::Result<>() : connection_.execute("COMMIT"); !committed)
+            fault = committed.error();
     }
     if (fault) {
-        (void)connection_.execute("ROLLBACK"); // there may be nothing to roll back
+        if (connection_.in_transaction()) (void)connection_.execute("ROLLBACK");
         for (auto& job : jobs)
             if (!job.outcome || *job.outcome) job.outcome = Outcome(*fault);
     }

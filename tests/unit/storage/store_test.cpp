@@ -272,6 +272,24 @@ TEST_P(PostgresStoreTest, AConnectionStringThatIsNoneIsRefusedWithoutRepeatingIt
 class SqliteStoreTest : public StoreTest {};
 INSTANTIATE_TEST_SUITE_P(Each, SqliteStoreTest, ::testing::Values("sqlite"), kStoreName);
 
+// A fault of the disk rolls back all that was to be committed together; OR ROLLBACK does so without one.
+TEST_P(SqliteStoreTest, NothingIsWrittenOfWhatWasRolledBackWithAnother) {
+    auto told = 0;
+    std::vector<Bench::Work> works;
+    for (auto i = 0; i < 40; ++i) {
+        works.push_back([&, i](Database& database, core::Context const& context) -> core::Awaitable<void> {
+            Batch batch{i % 4 == 0 ? Statement{"INSERT OR ROLLBACK INTO " + table() + " (k, n) VALUES ('same', 1)"}
+                                   : insert("k" + std::to_string(i), i)};
+            auto const written = co_await database.write(context, std::move(batch));
+            told += written ? 1 : 0;
+        });
+    }
+    bench_->run(std::move(works));
+    EXPECT_EQ(rows(), told) << "what was told to have failed is not there";
+    EXPECT_LT(told, 31) << "none was rolled back with another: this shows nothing";
+    EXPECT_TRUE(bench_->write({insert("after", 1)}));
+}
+
 TEST_P(SqliteStoreTest, ANewerSchemaIsRefused) {
     store_->close();
     {
