@@ -35,8 +35,13 @@ public:
         bodies_.reserve(std::min(bytes - said_, kPiecesAtOnce) + 3 * answer_.calls.size()); // views must not move
         for (std::size_t batch = 0; said_ < bytes; ++batch) {
             if (paced_) {
-                auto const slept = co_await session_.loop.sleep(context_, answer_.delay);
+                auto const left =
+                    std::chrono::ceil<std::chrono::milliseconds>(context_.deadline - std::chrono::steady_clock::now());
+                auto const slept = co_await session_.loop.sleep(context_, std::min(answer_.delay, left));
                 if (!slept) co_return slept.error();
+                if (left <= answer_.delay)
+                    co_return core::make_error(core::Errc::kDeadlineExceeded,
+                                               "The run took longer than this agent may take.");
             } else if (batch == kPiecesAtOnce) { // the client's pace counts, and others have their turn
                 co_await boost::asio::post(session_.loop.executor(), net::use_awaitable);
                 if (context_.cancellation.cancelled())

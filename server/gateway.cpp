@@ -23,7 +23,9 @@ bool is_plain_id(std::string_view id) noexcept {
 bool is_loopback_host(std::string_view host) noexcept {
     auto name = host.substr(0, host.find(':'));
     if (host.starts_with('[')) name = host.substr(1, host.find(']') - 1);
-    if (name == "localhost" || name.ends_with(".localhost")) return true;
+    constexpr std::string_view local = "localhost"; // names have no case
+    auto const from = name.size() - std::min(name.size(), local.size());
+    if (net::field_is(name.substr(from), local) && (from == 0 || name[from - 1] == '.')) return true;
     return net::address_kind(name) == net::AddressKind::kLoopback;
 }
 
@@ -197,7 +199,9 @@ std::optional<core::Error> Gateway::check_origin(net::RequestHead const& head) c
 bool Gateway::origin_allowed(std::string_view origin, std::string_view host) const {
     auto const& list = shared_.cors_origins;
     if (std::find(list.begin(), list.end(), origin) != list.end()) return true;
-    return origin_host(origin) == host && (is_loopback_host(host) || !shared_.keys.empty());
+    auto const from = origin_host(origin);
+    if (from == host && (is_loopback_host(host) || !shared_.keys.empty())) return true;
+    return !wants_keys() && is_loopback_host(from); // a page that is served on this machine
 }
 
 net::Response Gateway::preflight(net::RequestHead const& head, Match const& match, net::Ticket const& ticket) const {
@@ -311,7 +315,9 @@ void Gateway::decorate(net::Response& response, RequestState const& state) const
         headers.emplace_back("access-control-allow-origin", state.origin);
         headers.emplace_back("access-control-expose-headers",
                              "x-request-id, openai-processing-ms, retry-after, retry-after-ms, x-should-retry, "
-                             "idempotent-replayed, x-parley-attempts");
+                             "idempotent-replayed, x-parley-attempts, x-ratelimit-limit-requests, "
+                             "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
+                             "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens");
         headers.emplace_back("vary", "origin");
     }
 }

@@ -56,8 +56,10 @@ std::optional<core::Error> Gateway::check_key(net::RequestHead const& head, Scop
     }
     ticket.principal = record->principal();
     if (record->may_use_route(scope_name(scope))) return std::nullopt;
-    return core::make_error(Errc::kPermissionDenied, "This key (role " + std::string(policy::role_name(record->role)) +
-                                                         ") is not for '" + std::string(scope_name(scope)) + "'.");
+    auto const why = record->routes.empty() ? "role " + std::string(policy::role_name(record->role))
+                                            : std::string("limited to some routes");
+    return core::make_error(Errc::kPermissionDenied,
+                            "This key (" + why + ") is not for '" + std::string(scope_name(scope)) + "'.");
 }
 
 std::shared_ptr<policy::KeyRecord const> Gateway::stored_key(std::string_view principal) const {

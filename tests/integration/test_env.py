@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import upstream as up
-from harness.api import Stream, call, chat, chat_body
+from harness.api import Stream, call, chat, chat_body, stream
 from harness.configs import agent, config, demo_agent
 from harness.gateway import SLACK, Gateway, StartFailed
 from harness.wires import BY_NAME, TEXT, WIRES
@@ -208,6 +208,16 @@ def test_agent_timeout_beats_request_timeout(start_gateway, upstream: up.FakeUps
     began = time.monotonic()
     assert chat(gateway, "a").status == 504
     assert time.monotonic() - began < 3 * SLACK
+
+
+def test_the_demo_ends_in_time_too(start_gateway) -> None:
+    """It is there to try everything with."""
+    gateway = start_gateway(config(demo_agent(limits={"timeout_s": 1})))
+    began = time.monotonic()
+    seen = stream(gateway, "demo", "/slow 400 one two three four five six seven eight nine")
+    assert seen.check_failed()["code"] == "deadline_exceeded" and seen.text.startswith("one"), seen
+    assert 0.9 < time.monotonic() - began < 1.6 * SLACK
+    assert "nine" not in seen.text
 
 
 def test_variables_of_later_slices_do_no_harm(start_gateway) -> None:
