@@ -278,7 +278,8 @@ net::Response ready_page(agents::Catalogue const& catalogue, GatewayShared const
     auto const store = shared.store_health();
     auto const remembers = [](agents::Agent const& agent) { return agents::has_memory(agent.config); };
     if (!store.is_ready && std::ranges::any_of(catalogue.agents(), remembers)) {
-        auto error = core::make_error(core::Errc::kStoreUnavailable, store.name + " is not reachable.");
+        // Anybody may ask: where the store is stands in the log and in /health?detailed=true.
+        auto error = core::make_error(core::Errc::kStoreUnavailable, "The conversation store is not reachable.");
         auto api = to_api_error(error);
         return {503, std::move(api.body), "application/json", std::move(api.headers)};
     }

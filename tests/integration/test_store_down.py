@@ -52,7 +52,8 @@ def test_an_outage(gateway: Gateway, postgres: Postgres, upstream, end: str) -> 
     assert chat(gateway, "keeps").status == 200, "a request that names no conversation needs no store"
     assert model.asked == asked + 2
     assert call(gateway, "GET", f"/conversations/{talk.session}").status == 503
-    assert call(gateway, "GET", "/readyz").status == 503
+    ready = call(gateway, "GET", "/readyz")
+    assert (ready.status, ready.error["message"]) == (503, "The conversation store is not reachable.")
     assert call(gateway, "GET", "/livez").status == 200
     health = call(gateway, "GET", "/health?detailed=true").json()["store"]
     assert health["status"] == "unavailable" and health["reason"], health
