@@ -16,14 +16,21 @@ std::string principal_of(core::Sha256 const& digest) {
 
 } // namespace
 
-ApiKeys ApiKeys::from_list(std::string_view list) {
-    ApiKeys keys;
+std::vector<std::string_view> ApiKeys::split(std::string_view list) {
+    std::vector<std::string_view> keys;
     while (!list.empty()) {
         auto const start = list.find_first_not_of(kSeparators);
         if (start == std::string_view::npos) break;
         list.remove_prefix(start);
-        auto const key = list.substr(0, list.find_first_of(kSeparators));
-        list.remove_prefix(key.size());
+        keys.push_back(list.substr(0, list.find_first_of(kSeparators)));
+        list.remove_prefix(keys.back().size());
+    }
+    return keys;
+}
+
+ApiKeys ApiKeys::from_list(std::string_view list) {
+    ApiKeys keys;
+    for (auto const key : split(list)) {
         auto const digest = core::sha256(key);
         if (std::find(keys.digests_.begin(), keys.digests_.end(), digest) == keys.digests_.end())
             keys.digests_.push_back(digest);

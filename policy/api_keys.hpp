@@ -16,7 +16,10 @@ public:
 
     ApiKeys() = default;
 
-    /// Keys separated by commas or white space, as in PARLEY_API_KEYS. Empty = none.
+    /// The keys of such a list as PARLEY_API_KEYS: separated by commas or white space. Valid as long as the list.
+    static std::vector<std::string_view> split(std::string_view list);
+
+    /// Those keys. Empty = none.
     static ApiKeys from_list(std::string_view list);
 
     /// Takes in the keys of `more`.

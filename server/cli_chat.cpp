@@ -23,6 +23,7 @@
 #include "net/loop.hpp"
 #include "net/sse.hpp"
 #include "net/tls.hpp"
+#include "policy/api_keys.hpp"
 #include "server/app.hpp"
 #include "server/cli.hpp"
 
@@ -254,8 +255,9 @@ public:
         settings.tls_certificate.clear();
         settings.tls_key.clear();
         if (!flags.debug) settings.log.level = core::LogLevel::kError;
-        auto const& keys = (settings.api_keys.empty() ? settings.forwarder_keys : settings.api_keys).reveal();
-        *key = keys.substr(0, keys.find_first_of(", "));
+        auto const& list = settings.api_keys.empty() ? settings.forwarder_keys : settings.api_keys;
+        auto const keys = policy::ApiKeys::split(list.reveal());
+        if (!keys.empty()) *key = keys.front();
         auto app = App::create(std::move(settings), ".env");
         if (!app) return app.error();
         return std::unique_ptr<OwnGateway>(new OwnGateway(std::move(*app)));

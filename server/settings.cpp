@@ -5,14 +5,17 @@
 #include <cctype>
 #include <charconv>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <limits>
+#include <system_error>
 #include <thread>
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/dotenv.hpp"
+#include "policy/api_keys.hpp"
+#include "server/settings_checks.hpp"
 
 namespace parley::server {
 namespace {
@@ -144,11 +147,37 @@ std::string lower_case(std::string text) {
     return text;
 }
 
-std::vector<std::string> header_names(Reader const& reader, std::string_view variable) {
-    auto names = split_list(reader.text(variable).value_or(""));
-    for (auto& name : names)
+// A fault of a value, if it has one.
+void blame(std::string_view variable, std::string fault, std::vector<std::string>& faults) {
+    if (!fault.empty()) faults.push_back(std::string(variable) + ": " + std::move(fault));
+}
+
+std::vector<std::string> header_names(Reader const& reader, std::string_view variable,
+                                      std::vector<std::string>& faults) {
+    auto const text = reader.text(variable);
+    auto names = split_list(text.value_or(""));
+    if (text && names.empty()) blame(variable, "is set, but names no header", faults);
+    for (auto& name : names) {
+        blame(variable, header_name_fault(name), faults);
         name = lower_case(std::move(name));
+    }
     return names;
+}
+
+core::Secret key_list(Reader const& reader, std::string_view variable, std::vector<std::string>& faults) {
+    auto list = reader.text(variable).value_or("");
+    for (auto& fault : key_list_faults(list))
+        blame(variable, std::move(fault), faults);
+    return core::Secret(std::move(list));
+}
+
+std::vector<std::string> origins(Reader const& reader, std::string_view variable, std::vector<std::string>& faults) {
+    auto list = split_list(reader.text(variable).value_or(""));
+    for (auto& origin : list) {
+        origin = normal_origin(origin);
+        blame(variable, origin_fault(origin), faults);
+    }
+    return list;
 }
 
 void read_users(Reader& reader, Settings& settings, std::vector<std::string>& faults) {
@@ -159,14 +188,17 @@ void read_users(Reader& reader, Settings& settings, std::vector<std::string>& fa
         faults.push_back("PARLEY_OPENWEBUI_JWT_SECRET: must have " + std::to_string(kSecretBytesMin) +
                          " characters at least; whoever guesses it can be any user");
     }
-    settings.forwarder_keys = core::Secret(reader.text("PARLEY_FORWARDER_KEYS").value_or(""));
-    settings.user_jwt_header = lower_case(reader.text("PARLEY_USER_JWT_HEADER").value_or(""));
-    settings.user_headers = header_names(reader, "PARLEY_USER_HEADERS");
+    settings.forwarder_keys = key_list(reader, "PARLEY_FORWARDER_KEYS", faults);
+    if (auto header = reader.text("PARLEY_USER_JWT_HEADER")) {
+        blame("PARLEY_USER_JWT_HEADER", header_name_fault(*header), faults);
+        settings.user_jwt_header = lower_case(std::move(*header));
+    }
+    settings.user_headers = header_names(reader, "PARLEY_USER_HEADERS", faults);
 }
 
 void read_memory(Reader& reader, Settings& settings, std::vector<std::string>& faults) {
     settings.database_dsn = core::Secret(database_dsn(reader, faults));
-    settings.session_headers = header_names(reader, "PARLEY_SESSION_HEADERS");
+    settings.session_headers = header_names(reader, "PARLEY_SESSION_HEADERS", faults);
     std::uint64_t hours = 1;
     reader.number("MEMORY_CLEANUP_INTERVAL_HOURS", hours, 1, 8'760);
     settings.cleanup_interval = std::chrono::hours(hours);
@@ -187,14 +219,41 @@ void read_limits(Reader& reader, Settings& settings) {
     settings.drain_limit = std::chrono::seconds(seconds);
 }
 
+// The text of a file that need not be there. Any kind but a folder will do: secrets come through pipes, too.
+core::Result<std::string> read_if_there(std::string const& path) {
+    auto const fault = [&path](std::string const& text) {
+        return core::make_error(core::Errc::kInvalidValue, path + " " + text);
+    };
+    auto const cannot = [&fault] { return fault("cannot be read: " + std::system_category().message(errno)); };
+    auto const file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) return std::string();
+    if (file < 0) return cannot();
+    struct Closing {
+        int descriptor;
+        ~Closing() { ::close(descriptor); }
+    } const closing{file};
+    struct stat about = {};
+    if (::fstat(file, &about) == 0 && S_ISDIR(about.st_mode)) {
+        return fault("is a directory, where a file is wanted (Docker makes one when the file of a mount is missing)");
+    }
+    std::string text;
+    std::array<char, 4096> some{};
+    for (;;) {
+        auto const count = ::read(file, some.data(), some.size());
+        if (count == 0) return text;
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return cannot();
+        text.append(some.data(), static_cast<std::size_t>(count));
+    }
+}
+
 } // namespace
 
 core::Result<Environment> Environment::load(std::string const& dotenv_path) {
     Environment environment;
-    std::ifstream file(dotenv_path, std::ios::binary);
-    if (!file) return environment;
-    std::string const text{std::istreambuf_iterator<char>(file), {}};
-    auto const parsed = core::parse_dotenv(text);
+    auto const text = read_if_there(dotenv_path);
+    if (!text) return text.error();
+    auto const parsed = core::parse_dotenv(*text);
     std::string faults;
     for (auto const& fault : parsed.faults)
         faults += dotenv_path + ":" + std::to_string(fault.line) + ": " + fault.problem + "\n";
@@ -216,6 +275,11 @@ bool Settings::loopback_only() const {
     return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
+bool Settings::wants_keys() const {
+    return !policy::ApiKeys::split(api_keys.reveal()).empty() ||
+           !policy::ApiKeys::split(forwarder_keys.reveal()).empty();
+}
+
 SettingsResult make_settings(Flags const& flags, Environment const& environment) {
     SettingsResult result;
     auto& settings = result.settings;
@@ -234,8 +298,8 @@ SettingsResult make_settings(Flags const& flags, Environment const& environment)
     reader.number("PARLEY_THREADS", settings.threads, 1, 256);
     if (flags.threads) settings.threads = *flags.threads;
     settings.allow_anonymous = flags.allow_anonymous || reader.flag("PARLEY_ALLOW_ANONYMOUS");
-    settings.api_keys = core::Secret(reader.text("PARLEY_API_KEYS").value_or(""));
-    settings.cors_origins = split_list(reader.text("PARLEY_CORS_ORIGINS").value_or(""));
+    settings.api_keys = key_list(reader, "PARLEY_API_KEYS", result.faults);
+    settings.cors_origins = origins(reader, "PARLEY_CORS_ORIGINS", result.faults);
     settings.tls_certificate = reader.text("PARLEY_TLS_CERT").value_or("");
     settings.tls_key = reader.text("PARLEY_TLS_KEY").value_or("");
     if (settings.tls_certificate.empty() != settings.tls_key.empty()) {

@@ -19,7 +19,8 @@ namespace parley::server {
 /// Variables as the configuration sees them: the process environment over the .env file. Empty = not set.
 class Environment {
 public:
-    /// Reads `dotenv_path` if it exists. Errors: kInvalidValue listing the lines at fault.
+    /// Reads `dotenv_path` if it exists. Errors: kInvalidValue for a file that is there and cannot be read, and listing
+    /// the lines at fault.
     static core::Result<Environment> load(std::string const& dotenv_path);
 
     std::optional<std::string> find(std::string_view name) const;
@@ -70,8 +71,8 @@ struct Settings {
 
     bool loopback_only() const;
 
-    /// Whether requests have to bring a key.
-    bool wants_keys() const { return !api_keys.empty() || !forwarder_keys.empty(); }
+    /// Whether requests have to bring a key: one is named. A list that names none does not ask for one.
+    bool wants_keys() const;
 };
 
 /// All faults at once, one line each.

@@ -19,7 +19,7 @@ ASK = {
 def gateway(start_module_gateway) -> Gateway:
     return start_module_gateway(
         config(demo_agent()),
-        env={"PARLEY_CORS_ORIGINS": f"{ALLOWED},http://localhost:3000"},
+        env={"PARLEY_CORS_ORIGINS": f"{ALLOWED},http://localhost:3000,HTTPS://Shout.Example:443/"},
         keys=("sk-cors-0123456789",),
     )
 
@@ -33,7 +33,7 @@ def cors(answer) -> dict[str, str]:
     return {name: value for name, value in answer.headers if name.startswith("access-control-")}
 
 
-@pytest.mark.parametrize("origin", [ALLOWED, "http://localhost:3000"])
+@pytest.mark.parametrize("origin", [ALLOWED, "http://localhost:3000", "https://shout.example"])
 def test_preflight(gateway: Gateway, origin: str) -> None:
     """A browser sends no key with a preflight."""
     answer = call(gateway, "OPTIONS", "/v1/chat/completions", headers={"Origin": origin, **ASK}, key=None)

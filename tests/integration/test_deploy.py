@@ -58,7 +58,7 @@ def read_by_the_program() -> set[str]:
         if file == "agents/config_mcp_options.cpp":
             continue  # its `text` reads members of mcp.json, some of which are in capitals
         names |= set(re.findall(rf'\b(?:text|number|milliseconds|flag|ask|variable|find|getenv)\("({NAME})"', body))
-        names |= set(re.findall(rf'\b(?:header_names|read_environment)\((?:reader, )?"({NAME})"', body))
+        names |= set(re.findall(rf'\b(?:header_names|key_list|origins|read_environment)\((?:reader, )?"({NAME})"', body))
         names |= set(re.findall(rf'\{{"(POSTGRES_{NAME})", "', body))
     # Those of providers are made of a type's prefix and what complete_provider asks for.
     body = text("agents", "config_provider_defaults.cpp")

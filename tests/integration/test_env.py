@@ -5,6 +5,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +19,7 @@ import pytest
 from harness import upstream as up
 from harness.api import Stream, call, chat, chat_body, stream
 from harness.configs import agent, config, demo_agent
-from harness.gateway import SLACK, Gateway, StartFailed
+from harness.gateway import SLACK, Gateway, StartFailed, binary, clean_environment, run_cli
 from harness.wires import BY_NAME, TEXT, WIRES
 
 # type of provider -> the wire it speaks there, and its variables ({url} is the fake upstream's)
@@ -152,10 +158,53 @@ def test_flag_beats_environment_beats_dotenv(start_gateway) -> None:
     )
 
 
+def test_a_dotenv_that_cannot_be_read() -> None:
+    """Root's .env, and a gateway that runs as nobody: it must not start without the keys that are in it."""
+    with tempfile.TemporaryDirectory(prefix="parley-env-") as name:  # that of pytest is closed to others
+        folder, program = Path(name), Path(name) / "parley"
+        shutil.copy(binary(), program)
+        (folder / "agent_config.json").write_text(json.dumps(config(demo_agent())))
+        (folder / ".env").write_text("PARLEY_API_KEYS=sk-in-dotenv-0123456789\n")
+        folder.chmod(0o755)
+        (folder / ".env").chmod(0o600 if os.geteuid() == 0 else 0)
+        nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        for command in (("serve", "--port", "0"), ("agents",), ("keys", "list"), ("chat", "demo", "-m", "x")):
+            done = subprocess.run([str(program), *command], cwd=folder, env=clean_environment(folder), capture_output=True,
+                                  text=True, timeout=20 * SLACK, check=False, **nobody)  # fmt: skip
+            assert done.returncode == 1 and ".env cannot be read: Permission denied" in done.stderr, done
+
+
+def test_a_dotenv_that_is_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "agent_config.json").write_text(json.dumps(config(demo_agent())))
+    (tmp_path / ".env").mkdir()
+    done = run_cli("agents", cwd=tmp_path)
+    assert done.returncode == 1 and ".env is a directory" in done.stderr, done
+
+
+def test_a_dotenv_may_be_a_pipe(tmp_path: Path) -> None:
+    """Managers of secrets hand it out so."""
+    (tmp_path / "agent_config.json").write_text(json.dumps(config(agent("a", "openai", model="m"))))
+    os.mkfifo(tmp_path / ".env")
+    writer = threading.Thread(target=(tmp_path / ".env").write_text, args=("OPENAI_API_KEY=sk-piped\n",), daemon=True)
+    writer.start()
+    done = run_cli("agents", cwd=tmp_path)
+    writer.join(5)
+    assert done.returncode == 0 and "unavailable" not in done.stdout, done
+
+
+def test_a_reload_without_its_dotenv_is_refused(start_gateway) -> None:
+    gateway = start_gateway(config(demo_agent()), files={".env": "A=1\n"})
+    (gateway.folder / ".env").unlink()
+    (gateway.folder / ".env").mkdir()
+    gateway.signal(signal.SIGHUP)
+    log = gateway.wait_log(lambda one: one.get("event") == "config_refused")
+    assert log and ".env is a directory" in log["report"]
+    assert ".env is a directory" in call(gateway, "GET", "/health?detailed=true").json()["config"]["last_refusal"]
+    assert chat(gateway, "demo").status == 200
+
+
 def test_config_paths(tmp_path: Path, start_gateway, upstream: up.FakeUpstream) -> None:
     """AGENT_CONFIG_PATH, MCP_CONFIG_PATH and PROMPTS_DIR_PATH, with no flags."""
-    from harness.gateway import run_cli
-
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep/agents.json").write_text(json.dumps(config(demo_agent("found", system_prompt_file="p.txt"))))
     (tmp_path / "deep/mcp.json").write_text("[]")
@@ -254,6 +303,13 @@ def test_variables_of_later_slices_do_no_harm(start_gateway) -> None:
         ("PARLEY_DRAIN_SECONDS", "x"),
         ("PARLEY_BODY_BYTES_MAX", "-5"),
         ("PARLEY_HEARTBEAT_MS", "fast"),
+        ("PARLEY_CORS_ORIGINS", "*"),
+        ("PARLEY_CORS_ORIGINS", "https://a.org, b.org"),
+        ("PARLEY_CORS_ORIGINS", "https://*.a.org"),
+        ("PARLEY_USER_JWT_HEADER", "a b"),
+        ("PARLEY_SESSION_HEADERS", "a b,,"),
+        ("PARLEY_SESSION_HEADERS", ","),
+        ("PARLEY_USER_HEADERS", "a b"),
     ],
 )
 def test_wrong_values_are_refused_by_name(start_gateway, variable: str, value: str) -> None:

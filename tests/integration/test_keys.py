@@ -270,6 +270,38 @@ def test_a_revoked_key_does_not_come_back(tmp_path: Path) -> None:
     assert [entry["action"] for entry in store.audit()] == ["key.create", "key.revoke"]
 
 
+UNUSABLE_LISTS = {
+    "a comma": (",", "is set, but names no key"),
+    "separators": (" , ,\t", "is set, but names no key"),
+    "a control character": ("sk-good-0123456789,sk-\x01bad", "key 2 of 2 has control characters"),
+    "too long": ("sk-good-0123456789 " + "k" * 513, "key 2 of 2 has more than 512 characters"),
+}
+
+
+@pytest.mark.parametrize("variable", ["PARLEY_API_KEYS", "PARLEY_FORWARDER_KEYS"])
+@pytest.mark.parametrize("case", UNUSABLE_LISTS)
+def test_keys_that_are_set_but_can_let_nobody_in(start_gateway, variable: str, case: str) -> None:
+    """Compose makes "," of ${KEY1},${KEY2} when neither is set: whoever sets keys wants the door shut."""
+    value, said = UNUSABLE_LISTS[case]
+    gateway = start_gateway(config(demo_agent()), env={variable: value}, start=False,
+                            bind=("--host", "0.0.0.0", "--port", "0"))  # fmt: skip
+    with pytest.raises(StartFailed, match="exit code 1\n") as failure:
+        gateway.start()
+    assert f"{variable}: {said}" in str(failure.value)
+    assert not any(key in str(failure.value) for key in ("sk-", "kkk"))
+
+
+def test_lists_of_keys_may_have_gaps(start_gateway) -> None:
+    gateway = start_gateway(config(demo_agent(resources=[])), env={"PARLEY_API_KEYS": f" ,{ENV_KEY},,\tsk-other-0123456789, "})
+    assert [status(gateway, key) for key in (ENV_KEY, "sk-other-0123456789", None, "")] == [200, 200, 401, 401]
+
+
+def test_the_gateway_of_a_chat_is_given_one_of_its_keys(tmp_path: Path) -> None:
+    (tmp_path / "agent_config.json").write_text(json.dumps(config(demo_agent())))
+    done = run_cli("chat", "demo", "-m", "hello", cwd=tmp_path, env={"PARLEY_API_KEYS": f",{ENV_KEY}"})
+    assert done.returncode == 0, done
+
+
 # ---- a gateway that runs
 
 

@@ -58,6 +58,58 @@ TEST_F(SettingsTest, ReadsLists) {
     EXPECT_EQ(settings.cors_origins, (std::vector<std::string>{"https://a.example", "http://b:3000"}));
 }
 
+TEST_F(SettingsTest, WritesOriginsAsBrowsersDo) {
+    auto const result = make_settings(
+        {}, environment("PARLEY_CORS_ORIGINS=HTTPS://A.Example:443, http://b:80/,https://c:80,http://[::1]:3000,"
+                        "app://obsidian.md,null,chrome-extension://abc\n"));
+    EXPECT_EQ(result.faults, std::vector<std::string>{});
+    EXPECT_EQ(result.settings.cors_origins,
+              (std::vector<std::string>{"https://a.example", "http://b", "https://c:80", "http://[::1]:3000",
+                                        "app://obsidian.md", "null", "chrome-extension://abc"}));
+}
+
+TEST_F(SettingsTest, RefusesWhatIsNoOrigin) {
+    for (auto const* wrong : {"*", "foo", "a.org", "https://*.a.org", "https://", "://a", "https://a.org/path",
+                              "https://a.org:", "https://:1", "https://a:99999", "https://a:0", "https://u@a.org",
+                              "https://a b", "http://[::1", "http://[]", "1http://a"}) {
+        auto const result = make_settings({}, environment(std::string("PARLEY_CORS_ORIGINS=") + wrong + "\n"));
+        ASSERT_EQ(result.faults.size(), 1U) << wrong;
+        EXPECT_TRUE(result.faults[0].starts_with("PARLEY_CORS_ORIGINS: '")) << result.faults[0];
+    }
+}
+
+TEST_F(SettingsTest, RefusesWhatIsNoHeader) {
+    for (auto const* variable : {"PARLEY_SESSION_HEADERS", "PARLEY_USER_HEADERS", "PARLEY_USER_JWT_HEADER"}) {
+        for (auto const* wrong : {"a b", "x:", "\"", "h\xc3\xa4"}) {
+            auto const result = make_settings({}, environment(std::string(variable) + "='" + wrong + "'\n"));
+            ASSERT_EQ(result.faults.size(), 1U) << variable << wrong;
+            EXPECT_TRUE(result.faults[0].starts_with(variable)) << result.faults[0];
+        }
+        EXPECT_TRUE(make_settings({}, environment(std::string(variable) + "=X-Good_1\n")).faults.empty());
+    }
+    EXPECT_EQ(make_settings({}, environment("PARLEY_USER_HEADERS=A,,b\n")).settings.user_headers,
+              (std::vector<std::string>{"a", "b"}));
+}
+
+TEST_F(SettingsTest, RefusesKeysThatLetNobodyIn) {
+    for (auto const* variable : {"PARLEY_API_KEYS", "PARLEY_FORWARDER_KEYS"}) {
+        for (std::string const& wrong :
+             {std::string(","), std::string(" ,\t"), std::string("good,b\x7f"), std::string(513, 'k')}) {
+            auto const result = make_settings({}, environment(std::string(variable) + "=\"" + wrong + "\"\n"));
+            ASSERT_EQ(result.faults.size(), 1U) << variable << wrong;
+            EXPECT_TRUE(result.faults[0].starts_with(variable)) << result.faults[0];
+        }
+        auto const good =
+            make_settings({}, environment(std::string(variable) + "=,a,, " + std::string(512, 'k') + "\n"));
+        EXPECT_TRUE(good.faults.empty());
+        EXPECT_TRUE(good.settings.wants_keys());
+    }
+    EXPECT_FALSE(make_settings({}, environment("PARLEY_API_KEYS=\n")).settings.wants_keys());
+    Settings settings;
+    settings.api_keys = core::Secret(",");
+    EXPECT_FALSE(settings.wants_keys());
+}
+
 TEST_F(SettingsTest, KnowsLoopback) {
     Settings settings;
     for (auto const* host : {"127.0.0.1", "127.1.2.3", "localhost", "::1"}) {
