@@ -7,18 +7,19 @@ namespace parley::storage {
 SqliteWriter::SqliteWriter(SqliteConnection connection)
     : connection_(std::move(connection)), thread_([this] { work(); }) {}
 
-SqliteWriter::~SqliteWriter() {
+void SqliteWriter::finish() {
     {
         std::lock_guard const lock(mutex_);
         closing_ = true;
     }
     wake_.notify_one();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
 }
 
 void SqliteWriter::add(Batch batch, std::function<void(Outcome)> done) {
     {
         std::lock_guard const lock(mutex_);
+        if (closing_) return;
         jobs_.push_back({std::move(batch), std::move(done)});
     }
     wake_.notify_one();

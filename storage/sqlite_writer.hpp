@@ -17,14 +17,16 @@ namespace parley::storage {
 class SqliteWriter {
 public:
     explicit SqliteWriter(SqliteConnection connection);
-
-    /// Finishes what was given to it.
-    ~SqliteWriter();
+    ~SqliteWriter() { finish(); }
     SqliteWriter(SqliteWriter const&) = delete;
     SqliteWriter& operator=(SqliteWriter const&) = delete;
 
     /// `done` is called on the writer's thread, once the batch is on disk or has failed.
     void add(Batch batch, std::function<void(Outcome)> done);
+
+    /// Commits what was given to it and ends its thread; what is added later is never done. The connection stays open,
+    /// so that it can be the last one: SQLite then moves everything into the file itself, which a reader cannot.
+    void finish();
 
     /// Why the last commit failed; empty = it did not.
     std::string trouble() const;

@@ -31,7 +31,8 @@ public:
 
     virtual StoreState state() const = 0;
 
-    /// Finishes what was begun. To be called when the loops have stopped, before they are destroyed.
+    /// Finishes what was begun. To be called when the loops have stopped, before they are destroyed. An SQLite store
+    /// that nobody else has open is one whole file once this object is destroyed, too.
     virtual void close() = 0;
 };
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import sqlite3
 import subprocess
 import uuid
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 
 from harness.api import call
 from harness.configs import agent, config
-from harness.gateway import Gateway
+from harness.gateway import SLACK, Gateway, run_cli
 from harness.postgres import Postgres
 from harness.talk import Model, Talk
 from harness.wires import BY_NAME
@@ -62,3 +65,53 @@ def test_what_was_backed_up_comes_back(start_gateway, upstream, place) -> None:
     assert chat.path() == ["user: one", "assistant: a1"]
     chat.say("three")
     assert model.shown() == ["user: one", "assistant: a1", "user: three"]
+
+
+def copied_alone(gateway: Gateway, folder: Path) -> sqlite3.Connection:
+    """parley.db without what may stand beside it."""
+    shutil.copy(gateway.folder / "data" / "parley.db", folder / "alone.db")
+    return sqlite3.connect(folder / "alone.db")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_has_ended_in_order_is_one_whole_file(start_gateway, upstream, tmp_path: Path, number: int) -> None:
+    Model(upstream)
+    gateway = start_gateway(config(agent("keeps", "p"), p=WIRE.provider(upstream.url)), args=("--threads", "2"))
+    for name in ("a", "b", "c", "d"):
+        Talk(gateway, name, "keeps").say("one")
+    gateway.signal(number)
+    assert gateway.wait_exit(10 * SLACK) == 0
+    assert sorted(one.name for one in (gateway.folder / "data").glob("parley.db*")) == ["parley.db"]
+    with copied_alone(gateway, tmp_path) as alone:
+        assert alone.execute("SELECT count(*) FROM turns").fetchone() == (8,)
+    alone.close()
+
+
+def test_commands_leave_one_whole_file(tmp_path: Path) -> None:
+    def parley(*words: str) -> subprocess.CompletedProcess[str]:
+        done = run_cli(*words, cwd=tmp_path)
+        assert done.returncode == 0, done
+        assert [one.name for one in (tmp_path / "data").glob("parley.db*")] == ["parley.db"], words
+        return done
+
+    made = parley("keys", "create", "--name", "x", "--json").stdout
+    identity = made.split('"id":"')[1].split('"')[0]
+    for words in (("keys", "list"), ("keys", "rotate", identity), ("keys", "revoke", identity), ("audit", "verify"),
+                  ("conversations", "list"), ("migrate",)):  # fmt: skip
+        parley(*words)
+    shutil.copy(tmp_path / "data" / "parley.db", tmp_path / "alone.db")
+    with sqlite3.connect(tmp_path / "alone.db") as alone:
+        assert alone.execute("SELECT count(*) FROM audit").fetchone() == (3,)
+    alone.close()
+
+
+def test_a_command_beside_a_gateway_takes_nothing_from_it(start_gateway, upstream) -> None:
+    Model(upstream)
+    gateway = start_gateway(config(agent("keeps", "p"), p=WIRE.provider(upstream.url)))
+    chat = Talk(gateway, "a", "keeps")
+    chat.say("one")
+    assert run_cli("conversations", "list", "--data", "data", cwd=gateway.folder).returncode == 0
+    chat.say("two")
+    assert len(chat.path()) == 4
+    gateway.restart()
+    assert len(chat.path()) == 4
