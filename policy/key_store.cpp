@@ -4,6 +4,7 @@
 
 #include "core/base64.hpp"
 #include "core/hex.hpp"
+#include "core/json.hpp"
 #include "core/random.hpp"
 
 namespace parley::policy {
@@ -64,15 +65,26 @@ std::string make_id() {
     return "k_" + core::hex(core::random_bytes(kIdBytes));
 }
 
+// A text that could be taken for something else than one value is quoted as in JSON.
+std::string quoted(std::string_view text) {
+    auto const is_plain = std::ranges::none_of(
+        text, [](char c) { return c <= ' ' || c == '=' || c == ',' || c == '"' || c == '\\' || c == 0x7f; });
+    if (is_plain && !text.empty()) return std::string(text);
+    std::string out;
+    core::append_json_string(out, text);
+    return out;
+}
+
 std::string described(KeyRecord const& record) {
     auto const& limits = record.limits;
-    std::string out = "name=" + record.name + " role=" + std::string(role_name(record.role));
+    std::string out = "name=" + quoted(record.name) + " role=" + std::string(role_name(record.role));
     auto const add = [&out](std::string_view what, std::string const& value) {
         if (!value.empty() && value != "0") out += " " + std::string(what) + "=" + value;
     };
     auto const joined = [](std::vector<std::string> const& words) {
-        auto text = lines(words);
-        std::replace(text.begin(), text.end(), '\n', ',');
+        std::string text;
+        for (auto const& word : words)
+            text += (text.empty() ? "" : ",") + quoted(word);
         return text;
     };
     add("agents", joined(record.agents));
@@ -81,6 +93,8 @@ std::string described(KeyRecord const& record) {
     add("tokens_per_minute", std::to_string(limits.tokens_per_minute));
     add("budget_tokens", std::to_string(limits.budget_tokens));
     add("budget_cost_microusd", std::to_string(limits.budget_cost));
+    if (limits.budget_tokens != 0 || limits.budget_cost != 0)
+        add("budget_period", std::string(period_name(limits.budget_period)));
     add("expires_ms", std::to_string(record.expires_ms));
     return out;
 }
@@ -146,6 +160,10 @@ core::Task<KeyStore::Made> KeyStore::rotate(core::Context const& context, std::s
                                             std::chrono::milliseconds overlap) {
     auto record = co_await usable(context, id);
     if (!record) co_return record.error();
+    if (record->state(now_ms_()) == "expired") {
+        co_return core::make_error(core::Errc::kInvalidValue,
+                                   "key '" + id + "' has expired, and so would a new one in its place: create another");
+    }
     auto key = make_key(id);
     record->old_digest = record->digest;
     record->digest = core::sha256(key.reveal());

@@ -37,10 +37,10 @@ public:
     core::Task<Made> create(core::Context const& context, KeyRecord wanted);
 
     /// A new key for the same record; the one before stays valid for `overlap`. Errors: kInvalidValue for an id that
-    /// does not exist or is revoked; those of the store.
+    /// does not exist, is revoked or has expired; those of the store.
     core::Task<Made> rotate(core::Context const& context, std::string id, std::chrono::milliseconds overlap);
 
-    /// Errors: as rotate().
+    /// Errors: as rotate(); one that has expired may be revoked.
     core::Task<> revoke(core::Context const& context, std::string id);
 
     /// All of them, the oldest first.

@@ -14,6 +14,9 @@ namespace parley::server {
 /// that is away is no error. Errors: kInvalidValue, kStoreUnavailable, with a message for the person who started it.
 core::Result<std::unique_ptr<storage::Store>> open_store(Settings const& settings);
 
+/// False where open_store would make a new SQLite file.
+bool store_exists(Settings const& settings);
+
 /// What it is, in words: "SQLite data/parley.db".
 std::string store_in_words(storage::StoreState const& state);
 

@@ -167,7 +167,7 @@ int conversations_erase(Flags const& flags, ConversationOptions const& options) 
 }
 
 int migrate(Flags const& flags, bool as_json) {
-    auto const store = open_named_store(flags);
+    auto const store = open_named_store(flags, MissingStore::kMake);
     if (!store) return kExitFault;
     auto const state = store->state();
     store->close();

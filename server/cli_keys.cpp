@@ -18,7 +18,9 @@
 #include "policy/key_store.hpp"
 #include "policy/usage_limits.hpp"
 #include "server/cli.hpp"
+#include "server/cli_parts.hpp"
 #include "server/cli_store.hpp"
+#include "server/routes.hpp"
 #include "server/wall_clock.hpp"
 
 namespace parley::server {
@@ -30,11 +32,13 @@ using policy::KeyStore;
 
 constexpr double kMillionths = 1'000'000;
 constexpr std::int64_t kEntriesAtOnce = 500;
+constexpr std::int64_t kDurationMax = 1'000'000; // of its unit
 
+// A number and a unit; nothing for anything else, and for a number above the limit.
 std::optional<std::chrono::seconds> duration(std::string_view text) {
     std::int64_t number = 0;
     auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc{} || end + 1 != text.data() + text.size() || number < 0 || number > 1'000'000)
+    if (error != std::errc{} || end + 1 != text.data() + text.size() || number < 0 || number > kDurationMax)
         return std::nullopt;
     switch (*end) {
         case 's':
@@ -48,6 +52,18 @@ std::optional<std::chrono::seconds> duration(std::string_view text) {
         default:
             return std::nullopt;
     }
+}
+
+// What the single flags cannot say: together they make no sense.
+std::string fault_of(KeyRecord const& wanted) {
+    auto const& limits = wanted.limits;
+    if (limits.budget_period != policy::Period::kTotal && limits.budget_tokens == 0 && limits.budget_cost == 0) {
+        return fmt::format("--budget-period {} is of a budget, and there is none: add --budget-tokens or --budget-usd",
+                           policy::period_name(limits.budget_period));
+    }
+    auto const scopes = scope_names();
+    if (std::ranges::any_of(scopes, [&](auto const& scope) { return wanted.may_use_route(scope); })) return {};
+    return fmt::format("this key could do nothing: none of its routes is for role {}", policy::role_name(wanted.role));
 }
 
 std::string who() {
@@ -168,7 +184,14 @@ std::string check_plain(std::string const& text) {
 }
 
 std::string check_duration(std::string const& text) {
-    return duration(text) ? std::string() : "'" + text + "': expected a number and s, m, h or d, as in 12h or 30d";
+    if (duration(text)) return {};
+    return fmt::format("'{}': expected a number up to {} and s, m, h or d, as in 12h or 30d", text, kDurationMax);
+}
+
+std::string check_lifetime(std::string const& text) {
+    auto const time = duration(text);
+    if (!time || time->count() > 0) return check_duration(text);
+    return "'" + text + "': the key would have expired already; a key that never expires is made without --expires";
 }
 
 int keys_create(Flags const& flags, KeyOptions const& options) {
@@ -182,14 +205,21 @@ int keys_create(Flags const& flags, KeyOptions const& options) {
                      policy::period_of(options.budget_period).value_or(policy::Period::kTotal)};
     if (auto const time = options.expires.empty() ? std::nullopt : duration(options.expires))
         wanted.expires_ms = wall_clock_ms() + std::chrono::milliseconds(*time).count();
+    if (auto const fault = fault_of(wanted); !fault.empty()) {
+        complain(fault);
+        return kExitUsage;
+    }
     // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): it lives until the loop has ended
-    return with_store(flags, [&](core::Context const& context, storage::Database& database) -> core::Task<> {
-        KeyStore keys(database, wall_clock_ms, who());
-        auto const made = co_await keys.create(context, wanted);
-        if (!made) co_return made.error();
-        print_made(*made, options.as_json, wall_clock_ms());
-        co_return core::Result<>();
-    });
+    return with_store(
+        flags,
+        [&](core::Context const& context, storage::Database& database) -> core::Task<> {
+            KeyStore keys(database, wall_clock_ms, who());
+            auto const made = co_await keys.create(context, wanted);
+            if (!made) co_return made.error();
+            print_made(*made, options.as_json, wall_clock_ms());
+            co_return core::Result<>();
+        },
+        MissingStore::kMake);
 }
 
 int keys_list(Flags const& flags, KeyOptions const& options) {

@@ -39,4 +39,7 @@ std::string check_plain(std::string const& text);
 /// Seconds of "90s", "15m", "12h", "30d"; a fault in words for anything else.
 std::string check_duration(std::string const& text);
 
+/// The same, for one that must not be over at once.
+std::string check_lifetime(std::string const& text);
+
 } // namespace parley::server

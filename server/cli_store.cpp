@@ -11,9 +11,14 @@
 
 namespace parley::server {
 
-std::unique_ptr<storage::Store> open_named_store(Flags const& flags) {
+std::unique_ptr<storage::Store> open_named_store(Flags const& flags, MissingStore missing) {
     auto prepared = prepare(flags);
     if (!prepared) return nullptr;
+    if (missing == MissingStore::kRefuse && !store_exists(prepared->first)) {
+        complain("there is no store in " + prepared->first.data_dir +
+                 " (--data names its folder, DATABASE_URL a database)");
+        return nullptr;
+    }
     prepared->first.log.level = core::LogLevel::kError;
     auto store = open_store(prepared->first);
     if (!store) {
@@ -23,8 +28,8 @@ std::unique_ptr<storage::Store> open_named_store(Flags const& flags) {
     return std::move(*store);
 }
 
-int with_store(Flags const& flags, std::function<core::Task<>(core::Context const&, storage::Database&)> const& work) {
-    auto const store = open_named_store(flags);
+int with_store(Flags const& flags, StoreWork const& work, MissingStore missing) {
+    auto const store = open_named_store(flags, missing);
     if (!store) return kExitFault;
     net::Loop loop({core::LogLevel::kError, core::LogFormat::kText, 2, false, false});
     auto const database = store->face(loop);

@@ -184,7 +184,7 @@ void add_keys(CommandLine& line) {
     create.add_option("--budget-period", options.budget_period, "total, day or month (UTC) [total]")
         ->check(CLI::IsMember({"total", "day", "month"}));
     create.add_option("--expires", options.expires, "how long it is valid, as 30d or 12h [for ever]")
-        ->check(server::check_duration, "")
+        ->check(server::check_lifetime, "")
         ->type_name("TIME");
     create.add_flag("--json", options.as_json, "for programs");
     auto& list = add("list", "List them with their limits and what they have used", &server::keys_list);

@@ -217,9 +217,10 @@ def test_list_tells_everything_else(tmp_path: Path) -> None:
     store.create("full", "--role", "viewer", "--agent", "a*", "--agent", "b", "--route", "models", "--route", "operate",
                  "--requests-per-minute", "5", "--tokens-per-minute", "600", "--budget-tokens", "7000", "--budget-usd", "1.25",
                  "--budget-period", "month", "--expires", "30d")  # fmt: skip
-    store.create("short", "--expires", "0s")
+    store.create("short", "--expires", "1s")
     store.create("gone")
     store.run("keys", "revoke", store.id["gone"])
+    wait_until(lambda: store.rows()["short"]["state"] == "expired", what="the end of a second")
     rows = store.rows()
     assert {name: row["state"] for name, row in rows.items()} == {"plain": "active", "full": "active", "short": "expired",
                                                                   "gone": "revoked"}  # fmt: skip
@@ -240,6 +241,9 @@ WRONG = {
     "role": (2, ("keys", "create", "--name", "x", "--role", "root")),
     "route": (2, ("keys", "create", "--name", "x", "--route", "everything")),
     "expires": (2, ("keys", "create", "--name", "x", "--expires", "soon")),
+    "expired": (2, ("keys", "create", "--name", "x", "--expires", "0d")),
+    "a period of no budget": (2, ("keys", "create", "--name", "x", "--budget-period", "day")),
+    "a key that may do nothing": (2, ("keys", "create", "--name", "x", "--role", "viewer", "--route", "chat")),
     "period": (2, ("keys", "create", "--name", "x", "--budget-period", "year")),
     "limit": (2, ("keys", "create", "--name", "x", "--requests-per-minute", "-1")),
     "budget": (2, ("keys", "create", "--name", "x", "--budget-usd", "-0.5")),
@@ -256,9 +260,55 @@ WRONG = {
 def test_wrong_commands_do_nothing(tmp_path: Path, case: str) -> None:
     code, command = WRONG[case]
     store = Store(tmp_path, tmp_path / "data")
+    store.run("migrate")
     done = store.run(*command, code=code)
     assert done.stdout == "" and done.stderr
     assert store.rows() == {} and store.audit() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--expires", "0d"), "would have expired already"),
+        (("--expires", "99999999d"), "up to 1000000"),
+        (("--budget-period", "day"), "--budget-period day is of a budget, and there is none"),
+        (("--role", "viewer", "--route", "chat"), "this key could do nothing"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_keys_that_make_no_sense_are_refused_with_the_reason(tmp_path: Path, arguments: tuple, said: str) -> None:
+    done = Store(tmp_path, tmp_path / "data").run("keys", "create", "--name", "x", *arguments, code=2)
+    assert said in done.stderr and not (tmp_path / "data").exists()
+
+
+def test_an_expired_key_is_not_rotated(tmp_path: Path) -> None:
+    store = Store(tmp_path, tmp_path / "data")
+    store.create("short", "--expires", "1s")
+    wait_until(lambda: store.rows()["short"]["state"] == "expired", what="the end of a second")
+    done = store.run("keys", "rotate", store.id["short"], code=1)
+    assert "has expired" in done.stderr and not done.stdout
+    assert [entry["action"] for entry in store.audit()] == ["key.create"]
+    store.run("keys", "revoke", store.id["short"])
+
+
+LOOKING = {
+    "keys list": ("keys", "list"),
+    "keys rotate": ("keys", "rotate", "k_0123456789ab"),
+    "keys revoke": ("keys", "revoke", "k_0123456789ab"),
+    "audit list": ("audit", "list"),
+    "audit verify": ("audit", "verify"),
+    "conversations list": ("conversations", "list"),
+    "conversations show": ("conversations", "show", "s"),
+    "conversations export": ("conversations", "export"),
+    "conversations erase": ("conversations", "erase", "s"),
+}
+
+
+@pytest.mark.parametrize("case", LOOKING)
+def test_what_only_looks_makes_no_store(tmp_path: Path, case: str) -> None:
+    done = Store(tmp_path, tmp_path / "typo").run(*LOOKING[case], code=1)
+    assert f"there is no store in {tmp_path / 'typo'}" in done.stderr and not done.stdout
+    assert not (tmp_path / "typo").exists()
 
 
 def test_a_revoked_key_does_not_come_back(tmp_path: Path) -> None:
@@ -768,6 +818,22 @@ def test_what_was_done_is_written_down(tmp_path: Path) -> None:
     assert "name=ann" in entries[0]["detail"] and "role=viewer" in entries[0]["detail"]
     verdict = json.loads(store.run("audit", "verify", "--json").stdout)
     assert verdict["entries"] == 3 and not verdict["problem"] and re.fullmatch("[0-9a-f]{64}", verdict["head"])
+
+
+def test_what_was_done_is_written_down_without_a_doubt(tmp_path: Path) -> None:
+    store = Store(tmp_path, tmp_path / "data")
+    store.create("x role=admin", "--agent", "a,b", "--agent", "c*")
+    store.create("month", "--budget-tokens", "5", "--budget-period", "month")
+    store.create("total", "--budget-tokens", "5")
+    store.create('say "x"')
+    details = [entry["detail"] for entry in store.audit()]
+    assert details == [
+        'name="x role=admin" role=user agents="a,b",c*',
+        "name=month role=user budget_tokens=5 budget_period=month",
+        "name=total role=user budget_tokens=5 budget_period=total",
+        'name="say \\"x\\"" role=user',
+    ]
+    assert json.loads(store.run("audit", "verify", "--json").stdout)["entries"] == 4
 
 
 TAMPERED = {  # what was done, and how many entries still hold
