@@ -5,6 +5,7 @@
 #include <openssl/x509v3.h>
 
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 namespace parley::net {
@@ -30,6 +31,7 @@ std::string openssl_reason() {
     auto const code = ERR_get_error();
     ERR_clear_error();
     if (code == 0) return "no reason given";
+    if (ERR_SYSTEM_ERROR(code)) return std::system_category().message(ERR_GET_REASON(code));
     char const* const reason = ERR_reason_error_string(code);
     return reason ? reason : "error " + std::to_string(code);
 }

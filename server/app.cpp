@@ -202,10 +202,11 @@ public:
             .add("files", manifest_hashes(catalogue(), kShownDigits));
     }
 
-    // What a reload says in the same words.
+    // What a reload says in the same words. At a terminal the greeting lists the agents.
     void warn(std::vector<std::string> const& warnings) {
         for (auto const& warning : warnings)
             log_.warn("config").add("warning", warning);
+        if (settings_.log.format == core::LogFormat::kJson) reloader_.tell_unavailable(nullptr);
     }
 
     StoreHealth store_health() const {

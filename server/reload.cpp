@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <map>
 #include <utility>
 
 #include "core/hash.hpp"
@@ -14,7 +15,39 @@ namespace {
 
 constexpr core::MetricName kReloads{"parley_config_reloads_total", "Configurations that were swapped in, or refused.",
                                     core::MetricKind::kCounter};
+constexpr std::size_t kUnavailableTold = 20; // of a kind; /health has all of them
 constexpr core::MetricName kAgents{"parley_agents", "Agents in the configuration.", core::MetricKind::kGauge};
+
+// Names with the reason why each cannot be used.
+using Reasons = std::map<std::string, std::string, std::less<>>;
+
+Reasons unavailable_agents(agents::Catalogue const& catalogue) {
+    Reasons reasons;
+    for (auto const& agent : catalogue.agents())
+        if (!agent.unavailable.empty()) reasons.emplace(agent.config.agent_id, agent.unavailable);
+    return reasons;
+}
+
+// Without those that are kept from everybody on purpose.
+Reasons unavailable_servers(agents::Catalogue const& catalogue) {
+    Reasons reasons;
+    for (auto const& server : catalogue.mcp_servers()) {
+        auto const& config = server.config;
+        if (!config.disabled && !config.unavailable.empty()) reasons.emplace(config.label, config.unavailable);
+    }
+    return reasons;
+}
+
+void warn_of_new(core::Log& log, std::string_view event, std::string_view kind, Reasons const& now,
+                 Reasons const& before) {
+    std::size_t count = 0;
+    for (auto const& [name, reason] : now) {
+        auto const known = before.find(name);
+        if (known != before.end() && known->second == reason) continue;
+        if (++count <= kUnavailableTold) log.warn(event).add(kind, name).add("reason", reason);
+    }
+    if (count > kUnavailableTold) log.warn(event).add("not_shown", static_cast<std::int64_t>(count - kUnavailableTold));
+}
 
 } // namespace
 
@@ -69,19 +102,21 @@ void Reloader::start() {
 
 void Reloader::reload(std::string_view why) {
     if (stopped_) return;
-    reload_tls();
+    auto const tls = reload_tls();
     auto fresh = load();
     auto next = std::make_shared<ReloadState>(*state());
     if (fresh) {
         ++next->reloads;
         next->last_refusal.clear();
-        catalogue_ = *fresh;
+        auto const before = std::exchange(catalogue_, *fresh);
         sinks_.catalogue(catalogue_);
+        tell_unavailable(before.get());
         count_agents();
         watch_files();
         log_.info("config_reloaded")
             .add("why", why)
             .add("agents", static_cast<std::int64_t>(catalogue_->agents().size()))
+            .add("available", available_agents())
             .add("files", manifest_hashes(*catalogue_));
     } else {
         ++next->refused;
@@ -92,6 +127,11 @@ void Reloader::reload(std::string_view why) {
             .add("report", next->last_refusal);
     }
     metrics_.counter(kReloads, {{"outcome", fresh ? "accepted" : "refused"}}).add();
+    if (!tls) { // by itself: the configuration beside it is taken or refused as it is
+        ++next->refused;
+        next->last_refusal += (next->last_refusal.empty() ? "" : "\n") + tls.error().message;
+        metrics_.counter(kReloads, {{"outcome", "refused"}}).add();
+    }
     std::lock_guard const lock(mutex_);
     state_ = std::move(next);
 }
@@ -110,19 +150,28 @@ std::int64_t Reloader::available_agents() const {
     return std::ranges::count_if(catalogue_->agents(), [](auto const& agent) { return agent.unavailable.empty(); });
 }
 
+void Reloader::tell_unavailable(agents::Catalogue const* before) {
+    auto const& now = *catalogue_;
+    warn_of_new(log_, "agent_unavailable", "agent", unavailable_agents(now),
+                before != nullptr ? unavailable_agents(*before) : Reasons());
+    warn_of_new(log_, "mcp_server_unavailable", "server", unavailable_servers(now),
+                before != nullptr ? unavailable_servers(*before) : Reasons());
+}
+
 std::shared_ptr<ReloadState const> Reloader::state() const {
     std::lock_guard const lock(mutex_);
     return state_;
 }
 
-void Reloader::reload_tls() {
-    if (settings_.tls_certificate.empty()) return;
+core::Result<> Reloader::reload_tls() {
+    if (settings_.tls_certificate.empty()) return {};
     auto const tls = net::make_tls_server_context({settings_.tls_certificate, settings_.tls_key});
     if (!tls) {
         log_.error("certificate_refused").add("reason", tls.error().message);
-        return;
+        return tls.error();
     }
     sinks_.tls(*tls);
+    return {};
 }
 
 // Between reading the files and watching them somebody may have written.

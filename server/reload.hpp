@@ -57,11 +57,15 @@ public:
 
     std::shared_ptr<agents::Catalogue const> const& catalogue() const noexcept { return catalogue_; }
     std::int64_t available_agents() const;
+
+    /// A warning for each agent, and each tool server, that cannot be used and why: `before`, if any, did not have it
+    /// so.
+    void tell_unavailable(agents::Catalogue const* before);
     std::shared_ptr<ReloadState const> state() const; // from any thread
 
 private:
     core::Result<std::shared_ptr<agents::Catalogue const>> load();
-    void reload_tls();
+    core::Result<> reload_tls();
     bool files_changed() const;
     void watch_files();
     void count_agents();

@@ -102,6 +102,33 @@ def test_missing_variables_are_named(start_gateway) -> None:
     assert chat(gateway, "demo").status == 200
 
 
+def told_unavailable(gateway: Gateway, event: str = "agent_unavailable") -> list[dict]:
+    return [log for log in gateway.logs if log.get("event") == event]
+
+
+def test_the_log_names_missing_variables(start_gateway) -> None:
+    mcp = {"unset": {"command": "x", "env": {"T": "${TOKEN_NOT_SET}"}}, "off": {"command": "x", "disabled": True}}
+    body = config(demo_agent(), agent("oa", "openai"), agent("or", "openrouter"))
+    gateway = start_gateway(body, mcp=mcp)
+    told = {log["agent"]: log for log in told_unavailable(gateway)}
+    assert set(told) == {"oa", "or"} and all(log["level"] == "warn" for log in told.values())
+    assert "OPENAI_API_KEY" in told["oa"]["reason"] and "OPENROUTER_API_KEY" in told["or"]["reason"]
+    servers = told_unavailable(gateway, "mcp_server_unavailable")
+    assert [log["server"] for log in servers] == ["unset"] and "TOKEN_NOT_SET" in servers[0]["reason"]
+    gateway.write_config(config(demo_agent(), agent("oa", "openai"), agent("later", "openai")))
+    reloaded = gateway.wait_log(lambda log: log.get("event") == "config_reloaded")
+    assert (reloaded["agents"], reloaded["available"]) == (3, 1)
+    assert sorted(log["agent"] for log in told_unavailable(gateway)) == ["later", "oa", "or"], "what is new, and no more"
+    assert len(told_unavailable(gateway, "mcp_server_unavailable")) == 1
+
+
+def test_the_log_names_the_first_of_many(start_gateway) -> None:
+    gateway = start_gateway(config(demo_agent(), *(agent(f"a{number:02}", "openai") for number in range(25))))
+    told = told_unavailable(gateway)
+    assert [log.get("agent") for log in told] == [f"a{number:02}" for number in range(20)] + [None]
+    assert told[-1]["not_shown"] == 5
+
+
 def test_substitution(start_gateway, upstream: up.FakeUpstream) -> None:
     upstream.on(up.json_reply(BY_NAME["openai"].answer))
     provider = {

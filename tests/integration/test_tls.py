@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import ssl
 import time
@@ -119,13 +120,28 @@ def test_close_notify_ends_an_answer(listener: Listener) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("missing", ["key", "file", "wrong-key"])
+def test_a_refused_certificate_shows_in_health(listener: Listener, authority: Authority) -> None:
+    def state() -> dict:
+        return call(listener.gateway, "GET", "/health?detailed=true", tls=listener.context).json()["config"]
+
+    before = state()
+    listener.cert.unlink()
+    listener.gateway.signal(signal.SIGHUP)
+    wait_until(lambda: state()["refused"] > before["refused"], timeout=8, what="the refusal in health")
+    assert f"{listener.cert}: No such file or directory" in state()["last_refusal"]
+    listener.install(authority.renewed)
+    wait_until(lambda: "last_refusal" not in state(), timeout=8, what="the renewed certificate")
+
+
+@pytest.mark.parametrize("missing", ["key", "file", "key-file", "wrong-key"])
 def test_start_fails_clearly(start_gateway, authority: Authority, missing: str) -> None:
     env = {"PARLEY_TLS_CERT": str(authority.valid.cert), "PARLEY_TLS_KEY": str(authority.valid.key)}
     if missing == "key":
         del env["PARLEY_TLS_KEY"]
     elif missing == "file":
         env["PARLEY_TLS_CERT"] = "/nonexistent/cert.pem"
+    elif missing == "key-file":
+        env["PARLEY_TLS_KEY"] = "nope.pem"
     else:
         env["PARLEY_TLS_KEY"] = str(authority.renewed.key)
     gateway = start_gateway(config(demo_agent()), start=False, env=env)
@@ -133,6 +149,11 @@ def test_start_fails_clearly(start_gateway, authority: Authority, missing: str) 
         gateway.start()
     text = str(failure.value)
     assert "exit code None" not in text and "exit code 0" not in text
-    wanted = {"key": "PARLEY_TLS_KEY", "file": "/nonexistent/cert.pem", "wrong-key": "key"}[missing]
+    wanted = {
+        "key": "PARLEY_TLS_KEY",
+        "file": "/nonexistent/cert.pem: No such file or directory",
+        "key-file": "the private key nope.pem: No such file or directory",
+        "wrong-key": "key",
+    }[missing]
     assert wanted in text
     gateway.kill()
