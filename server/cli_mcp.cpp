@@ -114,6 +114,7 @@ std::vector<Finding> ask_all(Workbench& bench, std::string const& only) {
         findings.push_back({&server, nullptr, server.unavailable});
         if (server.unavailable.empty()) specs.push_back(server.spec);
     }
+    bench.host().use(specs); // else the host closes what nobody asks any more while a slow one is being waited for
     // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): it lives until run() is over
     bench.run([&](core::Context const& context) -> core::Awaitable<void> {
         auto const asked = co_await bench.tools().tools(context, Workbench::caller(), specs);
@@ -141,17 +142,30 @@ json::value parsed(std::string const& text) {
     return bad ? json::value(text) : value;
 }
 
+// ok, PROBLEM, or that the configuration keeps its tools from everybody, which somebody meant.
+std::string_view status_of(Finding const& finding) {
+    auto const& config = finding.server->config;
+    if (config.disabled) return "disabled";
+    if (config.unavailable.empty() && config.require_approval == agents::Approval::kAlways) return "approval";
+    return finding.problem.empty() ? "ok" : "PROBLEM";
+}
+
+bool is_wrong(Finding const& finding) {
+    return status_of(finding) == "PROBLEM";
+}
+
 json::object diagnosis_json(Finding const& finding, mcp::ServerHealth const& health) {
     auto const texts = [](std::vector<std::string> const& from) { return json::array(from.begin(), from.end()); };
     json::object one{{"server", health.label},
-                     {"ok", finding.problem.empty()},
+                     {"ok", !is_wrong(finding)},
+                     {"status", is_wrong(finding) ? json::value("problem") : json::value(status_of(finding))},
                      {"transport", health.transport},
                      {"protocol_version", health.protocol_version},
                      {"name", health.name},
                      {"tools", finding.list ? json::value(finding.list->tools.size()) : json::value(nullptr)},
                      {"refused_tools", texts(health.refused_tools)},
                      {"changed_tools", texts(health.changed_tools)}};
-    if (!finding.problem.empty()) {
+    if (is_wrong(finding)) {
         one["problem"] = finding.problem;
         one["stderr"] = texts(health.stderr_lines);
     }
@@ -159,16 +173,19 @@ json::object diagnosis_json(Finding const& finding, mcp::ServerHealth const& hea
 }
 
 void print_diagnosis(Finding const& finding, mcp::ServerHealth const& health) {
-    auto const ok = finding.problem.empty();
-    auto const text = ok ? fmt::format("{} tools, protocol {}, {}", finding.list ? finding.list->tools.size() : 0,
-                                       health.protocol_version, health.name)
-                         : finding.problem;
-    fmt::print("{:<8} {:<20} {}\n", ok ? "ok" : "PROBLEM", health.label, text);
+    auto const status = status_of(finding);
+    auto text = finding.problem;
+    if (status == "ok") {
+        text = fmt::format("{} tools, protocol {}, {}", finding.list ? finding.list->tools.size() : 0,
+                           health.protocol_version, health.name);
+    }
+    if (status == "approval") text.insert(0, "asks for approval of every call: ");
+    fmt::print("{:<8} {:<20} {}\n", status, health.label, text);
     for (auto const& refused : health.refused_tools)
         fmt::print("{:<8} {:<20} not offered: {}\n", "", "", refused);
     for (auto const& changed : health.changed_tools)
         fmt::print("{:<8} {:<20} definition changed: {} (parley mcp approve {})\n", "", "", changed, health.label);
-    if (ok) return;
+    if (!is_wrong(finding)) return;
     for (auto const& line : health.stderr_lines)
         fmt::print("{:<8} {:<20} | {}\n", "", "", line);
 }
@@ -271,7 +288,7 @@ int mcp_doctor(Flags const& flags, McpOptions const& options) {
     auto good = true;
     json::array all;
     for (std::size_t i = 0; i < findings.size(); ++i) {
-        good = good && findings[i].problem.empty();
+        good = good && !is_wrong(findings[i]);
         if (options.as_json) {
             all.push_back(diagnosis_json(findings[i], health[i]));
         } else {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -424,3 +425,35 @@ def test_doctor(tmp_path: Path) -> None:
     done = run_cli("mcp", "doctor", "--config", "agent_config.json", "--mcp", "mcp.json", cwd=tmp_path, timeout=40)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not [pid for pid in (r["pid"] for r in records(tmp_path / "good", "start")) if not is_gone(pid)]
+
+
+def doctor(folder: Path, mcp: dict) -> tuple[int, str, dict[str, dict]]:
+    """(exit code, what people see, what programs see by the server's label)"""
+    (folder / "mcp.json").write_text(json.dumps(mcp))
+    (folder / "agent_config.json").write_text(json.dumps(with_tools()))
+    files = ("--config", "agent_config.json", "--mcp", "mcp.json")
+    done = run_cli("mcp", "doctor", *files, cwd=folder, timeout=40)
+    seen = json.loads(run_cli("mcp", "doctor", "--json", *files, cwd=folder, timeout=40).stdout)
+    return done.returncode, done.stdout, {one["server"]: one for one in seen}
+
+
+def test_doctor_knows_a_quick_server_beside_a_slow_one(tmp_path: Path) -> None:
+    slow = stdio(tmp_path / "slow", {"delay": {"initialize": 2.5}})
+    code, text, seen = doctor(tmp_path, {"quick": stdio(tmp_path / "quick"), "slow": slow})
+    assert code == 0, text
+    for label in ("quick", "slow"):
+        assert seen[label]["protocol_version"] and seen[label]["name"], seen[label]
+        assert re.search(rf"^ok +{label} +\d+ tools, protocol \d{{4}}-\d\d-\d\d, \S", text, re.MULTILINE), text
+    assert len(records(tmp_path / "quick", "start")) == 2, "once for each doctor"
+
+
+def test_doctor_minds_what_is_meant_so(tmp_path: Path) -> None:
+    off = stdio(tmp_path / "off", disabled=True)
+    asks = stdio(tmp_path / "asks", require_approval="always")
+    code, text, seen = doctor(tmp_path, {"good": stdio(tmp_path / "good"), "off": off, "asks": asks})
+    assert code == 0 and "PROBLEM" not in text, text
+    assert re.search(r"^disabled +off ", text, re.MULTILINE) and "asks for approval" in text
+    assert {label: one["status"] for label, one in seen.items()} == {"good": "ok", "off": "disabled", "asks": "approval"}
+    assert all(one["ok"] and "problem" not in one for one in seen.values())
+    code, text, seen = doctor(tmp_path, {"off": off, "gone": {"command": "parley-no-such-program"}})
+    assert code == 1 and (seen["gone"]["status"], seen["gone"]["ok"]) == ("problem", False)
