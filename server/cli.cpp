@@ -65,7 +65,7 @@ void greet(App const& app, Settings const& settings) {
     auto const store = app.store_health();
     fmt::print(stderr, "  {:<7} {}\n", "store",
                store.is_ready ? store.name
-                              : fmt::format("{}{} is not reachable{}: {}", c.yellow, store.name, c.off, store.reason));
+                              : fmt::format("{}{} cannot be used{}: {}", c.yellow, store.name, c.off, store.reason));
     fmt::print(stderr, "  {:<7} {}\n", "keys",
                app.wants_keys() ? "required" : "none: whoever reaches this address may use it");
     fmt::print(stderr, "  {:<7} {}/docs\n", "docs", url);

@@ -172,7 +172,7 @@ int migrate(Flags const& flags, bool as_json) {
     auto const state = store->state();
     store->close();
     if (!state.ready) {
-        complain(store_in_words(state) + " is not reachable: " + state.reason);
+        complain(store_in_words(state) + " cannot be used: " + state.reason);
         return kExitFault;
     }
     if (as_json) {

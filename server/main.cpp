@@ -2,11 +2,14 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <functional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -56,11 +59,21 @@ void add_run_flags(CLI::App& command, server::Flags& flags) {
         ->check(CLI::IsMember({"text", "json"}));
 }
 
+// In the words that are said of PORT.
+std::string check_port(std::string const& text) {
+    std::uint16_t port = 0;
+    auto const* const end = text.data() + text.size();
+    auto const [at, error] = std::from_chars(text.data(), end, port);
+    return error == std::errc{} && at == end ? std::string() : "'" + text + "': must be a whole number from 0 to 65535";
+}
+
 void add_serve(CommandLine& line) {
     auto& flags = line.flags;
     auto& serve = line.add(line.cli, "serve", "Start the gateway", [&line] { return server::serve(line.flags); });
     serve.add_option("--host", flags.host, "address to listen on (HOST) [127.0.0.1]");
-    serve.add_option("--port", flags.port, "port, 0 = any (PORT) [8000]");
+    serve.add_option("--port", flags.port, "port, 0 = any (PORT) [8000]")
+        ->check(check_port, "")
+        ->type_name("NUMBER (0 to 65535)");
     serve.add_option("--threads", flags.threads, "event loops, one a core (PARLEY_THREADS) [all cores]")
         ->check(CLI::Range(1, 256));
     serve.add_flag("--allow-anonymous", flags.allow_anonymous, "serve without API keys on any address");
@@ -86,10 +99,11 @@ void add_chat(CommandLine& line) {
     auto& chat = line.add(line.cli, "chat", "Talk to an agent in the terminal",
                           [&line] { return server::chat(line.flags, line.chat); });
     chat.add_option("model", options.model, "the agent, e.g. demo")->required();
-    chat.add_option("-m,--message", options.message, "ask this one thing and leave")->type_name("TEXT");
+    auto* const message = chat.add_option("-m,--message", options.message, "ask this one thing and leave");
+    message->type_name("TEXT");
     chat.add_option("--url", options.url,
                     "a running gateway, e.g. http://127.0.0.1:8000 [one is started for this chat]");
-    chat.add_flag("--json", options.as_json, "with --message: print the answer as the API gives it");
+    chat.add_flag("--json", options.as_json, "with --message: print the answer as the API gives it")->needs(message);
     add_run_flags(chat, line.flags);
 }
 

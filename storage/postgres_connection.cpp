@@ -95,6 +95,14 @@ Rows rows_of(PGresult* result) {
 constexpr std::chrono::seconds kLookUpTime{3};
 constexpr std::chrono::minutes kChangeTime{10}; // of a large database's tables, or while another process does it
 
+// "permission denied for schema public" alone does not say whose, and which one would do.
+std::string hint(PGresult const* result) {
+    auto const* const state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    if (state == nullptr || std::string_view(state) != "42501") return {};
+    return " (the user of the connection lacks a right: it makes tables once and then writes them, so it needs CREATE "
+           "and USAGE on its schema and has to own the tables)";
+}
+
 // PQexec would wait for ever on a server that has fallen silent.
 core::Result<std::string> ask(PGconn* connection, std::string const& sql, std::chrono::milliseconds patience) {
     auto const until = std::chrono::steady_clock::now() + patience;
@@ -112,7 +120,7 @@ core::Result<std::string> ask(PGconn* connection, std::string const& sql, std::c
         if (!result) return answer;
         auto const status = PQresultStatus(result.get());
         if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
-            answer = unavailable(trimmed(PQerrorMessage(connection)));
+            answer = unavailable(trimmed(PQerrorMessage(connection)) + hint(result.get()));
         } else if (answer && PQntuples(result.get()) > 0) {
             answer = std::string(PQgetvalue(result.get(), 0, 0));
         }

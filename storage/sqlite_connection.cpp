@@ -59,8 +59,12 @@ core::Result<SqliteConnection> SqliteConnection::open(std::string const& path, M
     auto const settings = mode == Mode::kRead ? std::string("PRAGMA query_only=ON;")
                                               : std::string("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
     auto const set = connection.execute(settings);
-    if (!set) return set.error();
-    return connection;
+    if (set) return connection;
+    auto fault = set.error();
+    auto const code = sqlite3_errcode(raw) & 0xff;
+    if (mode == Mode::kReadWrite && (code == SQLITE_NOTADB || code == SQLITE_CORRUPT))
+        fault.code = core::Errc::kInvalidValue;
+    return fault;
 }
 
 core::Error SqliteConnection::error() const {

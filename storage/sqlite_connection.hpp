@@ -17,7 +17,7 @@ class SqliteConnection {
 public:
     enum class Mode : std::uint8_t { kReadWrite, kRead };
 
-    /// Errors: kStoreUnavailable with the reason.
+    /// Errors: kStoreUnavailable with the reason; kInvalidValue for a file to write that is no database.
     static core::Result<SqliteConnection> open(std::string const& path, Mode mode);
 
     /// Errors: kStoreUnavailable (busy, full, unreadable), kInternal for SQL that is wrong.

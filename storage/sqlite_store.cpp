@@ -137,6 +137,8 @@ core::Result<std::unique_ptr<Store>> open_sqlite(std::string path) {
         auto fault = migrated.error();
         auto const& reason = fault.detail.empty() ? fault.message : fault.detail;
         fault.message = "The store '" + path + "' cannot be opened: " + reason;
+        if (!connection && fault.code == core::Errc::kInvalidValue)
+            fault.message += ". Put a backup in its place, or move it away: then an empty one is made.";
         return fault;
     }
     return std::unique_ptr<Store>(std::make_unique<SqliteStore>(std::move(path), std::move(*connection)));

@@ -234,6 +234,17 @@ def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert not done.stdout
 
 
+@pytest.mark.parametrize("value", ["99999", "-1", "abc", "", None, "80x", "1e3"])
+def test_a_port_that_is_none(tmp_path: Path, value: str | None) -> None:
+    done = run_cli("serve", "--port", *([] if value is None else [value]), cwd=tmp_path)
+    assert done.returncode == 2 and "--port" in done.stderr and "0 to 65535" in done.stderr, done
+
+
+def test_chat_as_json_needs_its_message(tmp_path: Path) -> None:
+    done = run_cli("chat", "demo", "--json", cwd=tmp_path, stdin="hello\n")
+    assert done.returncode == 2 and "--json" in done.stderr and "--message" in done.stderr and not done.stdout, done
+
+
 def test_no_arguments_show_the_way(tmp_path: Path) -> None:
     done = run_cli(cwd=tmp_path)
     assert done.returncode != 0 and "serve" in done.stdout + done.stderr

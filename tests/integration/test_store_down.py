@@ -11,7 +11,7 @@ import pytest
 from harness import upstream as up
 from harness.api import call, chat, chat_body, connect, request_bytes
 from harness.configs import agent, config, demo_agent
-from harness.gateway import SLACK, Gateway, StartFailed, wait_until
+from harness.gateway import SLACK, Gateway, StartFailed, run_cli, wait_until
 from harness.postgres import Postgres
 from harness.postgres_relay import ForgetfulRelay
 from harness.talk import Model, Talk
@@ -153,6 +153,23 @@ def test_a_folder_that_cannot_be_written(start_gateway, tmp_path) -> None:
     (tmp_path / "gateway0" / "data").write_text("a file")
     with pytest.raises(StartFailed, match="Name a folder that can be written with --data"):
         start_gateway(config(demo_agent()))
+
+
+def test_a_file_that_is_no_database(start_gateway, tmp_path) -> None:
+    (tmp_path / "gateway0" / "data").mkdir(parents=True)
+    (tmp_path / "gateway0" / "data" / "parley.db").write_text("a letter " * 1000)
+    with pytest.raises(StartFailed, match="file is not a database. Put a backup in its place, or move it away") as failure:
+        start_gateway(config(demo_agent()))
+    assert "can be written" not in str(failure.value)
+    assert (tmp_path / "gateway0" / "data" / "parley.db").read_text() == "a letter " * 1000
+
+
+def test_a_user_that_may_make_no_tables(postgres: Postgres, tmp_path) -> None:
+    postgres.sql("CREATE ROLE guest LOGIN PASSWORD 'guest'; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    dsn = f"postgresql://guest:guest@127.0.0.1:{postgres.port}/postgres"
+    done = run_cli("migrate", cwd=tmp_path, env={"DATABASE_URL": dsn})
+    assert done.returncode == 1 and "not reachable" not in done.stderr, done
+    assert "cannot be used: " in done.stderr and "permission denied" in done.stderr and "needs CREATE" in done.stderr
 
 
 def test_a_schema_that_is_newer(start_gateway, postgres: Postgres) -> None:
