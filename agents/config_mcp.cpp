@@ -24,7 +24,6 @@ constexpr std::array<std::string_view, 4> kDenyKeys{"disallowed_tools", "exclude
                                                     "disabled_tools"};
 constexpr std::array<std::string_view, 6> kOtherKeys{"command", "args", "env", "cwd", "disabled", "enabled"};
 constexpr std::array<std::string_view, 1> kApprovalKeys{"require_approval"};
-constexpr std::array<std::string_view, 3> kRootKeys{"mcpServers", "servers", "mcp_servers"};
 constexpr std::array<std::string_view, 4> kGeminiKeys{"httpUrl", "includeTools", "excludeTools", "trust"};
 
 constexpr std::array<Choice<McpTransport>, 6> kTransports{{{"stdio", McpTransport::kStdio},
@@ -109,8 +108,34 @@ json::value with_our_variables(json::value const& value, bool gemini) {
     return value;
 }
 
+// Whoever writes one of these means what we send anyway; a second one would break the framing of the request.
+constexpr std::array<std::string_view, 9> kOwnHeaders{
+    "accept",     "connection", "content-length",    "content-type", "host",
+    "keep-alive", "te",         "transfer-encoding", "upgrade"};
+
+void read_own_headers(ObjectReader const& reader, std::string_view key, McpServerConfig& server) {
+    auto headers = read_headers(reader, key);
+    if (!headers) return;
+    for (auto& header : *headers) {
+        auto const is_same = [&header](std::string_view own) { return is_same_header(own, header.first); };
+        if (std::none_of(kOwnHeaders.begin(), kOwnHeaders.end(), is_same)) {
+            server.headers.push_back(std::move(header));
+            continue;
+        }
+        reader.scope().warnings.push_back(reader.scope().file + ": " +
+                                          join_pointer(join_pointer(reader.pointer(), key), header.first) +
+                                          " has no effect: the connection sets this header itself");
+    }
+}
+
+// The query goes into the request line as it stands.
+bool is_request_text(std::string_view text) noexcept {
+    return std::none_of(text.begin(), text.end(),
+                        [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; });
+}
+
 void read_url(ObjectReader const& reader, std::string_view key, McpServerConfig& server) {
-    auto url = reader.text(key);
+    auto url = read_one_line(reader, key);
     auto const written = reader.written(key);
     server.url_shown = std::string(written.substr(0, written.find('?')));
     if (!url) return;
@@ -121,6 +146,10 @@ void read_url(ObjectReader const& reader, std::string_view key, McpServerConfig&
     // Some servers take their key as a query, which the check for providers would refuse.
     if (auto const problem = base_url_problem(std::string_view(*url).substr(0, url->find_first_of("?#")))) {
         reader.fault(key, *problem, "an http:// or https:// URL without user and password");
+        return;
+    }
+    if (!is_request_text(*url)) {
+        reader.fault(key, "a URL with a space in its query", "a URL, a space in its query written as %20");
         return;
     }
     server.url = core::Secret(std::move(*url));
@@ -173,7 +202,7 @@ void read_lists(ObjectReader const& reader, McpServerConfig& server) {
     }
     if (auto env = reader.secrets_by_name("env")) server.env = std::move(*env);
     if (auto const key = one_of(reader, kHeaderKeys)) {
-        if (auto headers = reader.secrets_by_name(*key)) server.headers = std::move(*headers);
+        read_own_headers(reader, *key, server);
     }
     if (auto const key = one_of(reader, kAllowKeys)) server.allowed_tools = reader.texts(*key);
     if (auto const key = one_of(reader, kDenyKeys)) {
@@ -267,32 +296,6 @@ std::optional<McpServerConfig> read_server(FileScope& scope, json::value const& 
     return server;
 }
 
-// Where the servers are in the file, and whether an object holds them by label.
-struct Servers {
-    json::value const* value = nullptr;
-    std::string pointer = {};
-};
-
-Servers find_servers(FileScope& scope, json::value const& root) {
-    auto const* object = root.if_object();
-    if (object == nullptr) return {&root, {}};
-    if (auto const* bifrost = object->if_contains("mcp"); bifrost != nullptr && bifrost->is_object()) {
-        if (auto const* configs = bifrost->get_object().if_contains("client_configs"))
-            return {configs, "/mcp/client_configs"};
-    }
-    for (auto const key : kRootKeys) {
-        auto const* inner = object->if_contains(json::string_view(key.data(), key.size()));
-        if (inner == nullptr) continue;
-        if (!inner->is_object() && !inner->is_array()) {
-            scope.faults.push_back({scope.file, join_pointer({}, key), std::string(describe_type(*inner)),
-                                    "an object of label to server, or an array of servers"});
-            return {};
-        }
-        return {inner, join_pointer({}, key)};
-    }
-    return {&root, {}};
-}
-
 } // namespace
 
 std::optional<std::string_view> one_of(ObjectReader const& reader, std::span<std::string_view const> keys) {
@@ -311,7 +314,7 @@ std::optional<std::string_view> one_of(ObjectReader const& reader, std::span<std
 
 std::vector<McpServerConfig> read_mcp_servers(FileScope& scope, json::value const& root, McpDefaults const& defaults,
                                               FileReader const& read) {
-    auto const servers = find_servers(scope, root);
+    auto const servers = find_mcp_servers(scope, root);
     std::vector<McpServerConfig> out;
     if (servers.value == nullptr) return out;
     std::vector<std::string> pointers;
@@ -348,6 +351,7 @@ std::vector<McpServerConfig> read_mcp_servers(FileScope& scope, json::value cons
     for (auto const& member : *object) {
         std::string_view const label(member.key().data(), member.key().size());
         if (servers.pointer.empty() && (label == "$schema" || label == "inputs")) continue;
+        if (servers.pointer.empty() && is_misspelt_root(scope, label, member.value())) continue;
         add(member.value(), join_pointer(servers.pointer, label), label);
     }
     return out;

@@ -152,15 +152,15 @@ void read_oauth(ObjectReader const& reader, McpServerConfig& server, FileReader 
                                           " is not known here and has no effect" + (hint.empty() ? "" : "; " + hint));
     }
     auto const secret = [&reader](std::string_view key, core::Secret& target) {
-        if (auto text = reader.text(key)) target = core::Secret(std::move(*text));
+        if (auto text = read_one_line(reader, key)) target = core::Secret(std::move(*text));
     };
     auto const text = [&reader](std::string_view key, std::string& target) {
         if (auto value = reader.text(key)) target = std::move(*value);
     };
     oauth.grant = reader.choice<Grant>("grant", kGrants).value_or(oauth.grant);
-    text("client_id", oauth.client_id);
+    if (auto id = read_one_line(reader, "client_id")) oauth.client_id = std::move(*id);
     secret("client_secret", oauth.client_secret);
-    secret("private_key_pem", oauth.private_key_pem);
+    if (auto pem = reader.text("private_key_pem")) oauth.private_key_pem = core::Secret(std::move(*pem));
     read_key_file(reader, oauth, read, server);
     text("signing_algorithm", oauth.signing_algorithm);
     text("client_metadata_url", oauth.client_metadata_url);
@@ -177,9 +177,7 @@ void read_oauth(ObjectReader const& reader, McpServerConfig& server, FileReader 
 }
 
 void set_header(McpServerConfig& server, std::string name, std::string value) {
-    auto const same = std::any_of(server.headers.begin(), server.headers.end(),
-                                  [&](auto const& header) { return lower_case(header.first) == lower_case(name); });
-    if (!same) server.headers.emplace_back(std::move(name), core::Secret(std::move(value)));
+    if (!has_header(server.headers, name)) server.headers.emplace_back(std::move(name), core::Secret(std::move(value)));
 }
 
 // Cursor: an object; FastMCP: "oauth", or the token itself.
@@ -187,15 +185,15 @@ void read_auth(ObjectReader const& reader, McpServerConfig& server, std::vector<
     auto const* auth = reader.find("auth");
     if (auth == nullptr) return;
     if (auth->is_string()) {
-        auto token = reader.text("auth");
+        auto const token = read_one_line(reader, "auth");
         if (token && !token->empty() && *token != "oauth") set_header(server, "Authorization", "Bearer " + *token);
         return;
     }
     auto const* object = reader.object("auth");
     if (object == nullptr) return;
     ObjectReader const inner(reader.scope(), *object, join_pointer(reader.pointer(), "auth"), unset);
-    server.oauth.client_id = inner.text("CLIENT_ID").value_or("");
-    server.oauth.client_secret = core::Secret(inner.text("CLIENT_SECRET").value_or(""));
+    server.oauth.client_id = read_one_line(inner, "CLIENT_ID").value_or("");
+    server.oauth.client_secret = core::Secret(read_one_line(inner, "CLIENT_SECRET").value_or(""));
     server.oauth.scopes = inner.texts("scopes").value_or(std::vector<std::string>{});
 }
 
@@ -203,7 +201,7 @@ void read_auth(ObjectReader const& reader, McpServerConfig& server, std::vector<
 void read_auth_type(ObjectReader const& reader, McpServerConfig& server) {
     auto const type = reader.text("auth_type");
     auto const key = one_of(reader, kAuthValueKeys);
-    auto const value = key ? reader.text(*key) : std::nullopt;
+    auto const value = key ? read_one_line(reader, *key) : std::nullopt;
     if (!type) return;
     if (std::find(kAuthTypes.begin(), kAuthTypes.end(), *type) == kAuthTypes.end()) {
         reader.fault("auth_type", in_quotes(reader.written("auth_type")), joined(kAuthTypes),

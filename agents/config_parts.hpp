@@ -17,6 +17,22 @@
 
 namespace parley::agents {
 
+// ---- config_headers.cpp
+
+using Headers = std::vector<std::pair<std::string, core::Secret>>;
+
+/// A text that goes into the head of a request, such as a key: without the white space and line ends around it, which
+/// a mounted secret brings along. A line end or control character inside is a fault.
+std::optional<std::string> read_one_line(ObjectReader const& reader, std::string_view key);
+
+/// The object `key` of header to value, each value as read_one_line() has it. Also a fault: what is no name of a
+/// header, and one given twice.
+std::optional<Headers> read_headers(ObjectReader const& reader, std::string_view key);
+
+/// Names of headers have no case.
+bool is_same_header(std::string_view one, std::string_view other);
+bool has_header(Headers const& headers, std::string_view name);
+
 // ---- config_providers.cpp, config_provider_defaults.cpp
 
 /// What is known about one provider type.
@@ -27,6 +43,9 @@ struct ProviderType {
     std::string_view default_model;    // for the default instance when the environment names none
     bool is_azure = false;
 };
+
+/// The header that the key of `config` is sent in; one of that name among its `headers` is sent instead.
+std::string_view key_header(ProviderConfig const& config, ProviderType const& type) noexcept;
 
 ProviderType const* find_provider_type(std::string_view name) noexcept;
 std::vector<std::string_view> provider_type_names();
@@ -105,6 +124,19 @@ struct McpDefaults {
 };
 
 /// Reads mcp.json in any of the dialects that people have.
+// ---- config_mcp_roots.cpp
+
+/// Where the servers are in mcp.json: an array of them, or an object that holds them by label. null = a fault, told.
+struct McpServersAt {
+    boost::json::value const* value = nullptr;
+    std::string pointer = {}; // empty = the whole file
+};
+
+McpServersAt find_mcp_servers(FileScope& scope, boost::json::value const& root);
+
+/// Whether what stands under `label` at the top of the file was meant as a root: then a fault is told.
+bool is_misspelt_root(FileScope& scope, std::string_view label, boost::json::value const& value);
+
 std::vector<McpServerConfig> read_mcp_servers(FileScope& scope, boost::json::value const& root,
                                               McpDefaults const& defaults, FileReader const& read);
 

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "agents/config_parts.hpp"
+#include "core/header_text.hpp"
 
 namespace parley::agents {
 namespace {
@@ -29,7 +30,8 @@ constexpr std::string_view kOpenAiHost = "api.openai.com";
 
 std::string env_or_empty(EnvLookup const& env, std::string_view prefix, std::string_view name) {
     if (!env || prefix.empty()) return {};
-    return env(std::string(prefix) + std::string(name)).value_or(std::string());
+    auto const value = env(std::string(prefix) + std::string(name)).value_or(std::string());
+    return std::string(core::trimmed_header_value(value)); // a mounted secret ends in a line end
 }
 
 // The guide separates the models by commas, the code by bars.
@@ -74,9 +76,18 @@ bool is_loopback(std::string_view host) noexcept {
     return host == "localhost" || host == "[::1]" || host.substr(0, 4) == "127.";
 }
 
+bool is_plain_http(std::string_view url) {
+    auto const parsed = boost::urls::parse_uri({url.data(), url.size()});
+    return parsed && parsed->scheme_id() == boost::urls::scheme::http; // HTTP:// is the same
+}
+
+// In small letters.
 std::string host_of(std::string_view url) {
     auto const parsed = boost::urls::parse_uri({url.data(), url.size()});
-    return parsed ? std::string(parsed->encoded_host().data(), parsed->encoded_host().size()) : std::string();
+    auto host = parsed ? std::string(parsed->encoded_host().data(), parsed->encoded_host().size()) : std::string();
+    for (auto& c : host)
+        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    return host;
 }
 
 void complete_entra(ProviderConfig& config, EnvLookup const& env, bool wanted) {
@@ -120,6 +131,7 @@ void complete_endpoints(ProviderConfig& config, ProviderType const& type) {
 }
 
 bool needs_key(ProviderConfig const& config, ProviderType const& type) {
+    if (has_header(config.headers, key_header(config, type))) return false;
     if (type.is_azure) return !config.entra;
     if (type.name == "openrouter") return true;
     return type.name == "openai" && host_of(config.base_url) == kOpenAiHost;
@@ -151,6 +163,22 @@ std::string missing_parts(ProviderConfig const& config, ProviderType const& type
     return {};
 }
 
+std::vector<ProviderConfig::Endpoint> all_endpoints(ProviderConfig const& config) {
+    if (!config.endpoints.empty()) return config.endpoints;
+    return {{config.base_url, config.api_key}};
+}
+
+// The address of one route in place of the API's. Only the end is quoted: the rest may hold what a variable said.
+void warn_of_path(ProviderConfig const& config, std::string_view url, std::vector<std::string>& warnings) {
+    for (std::string_view const route :
+         {"/chat/completions", "/completions", "/responses", "/embeddings", "/api/chat"}) {
+        if (!ends_with(url, route)) continue;
+        warnings.push_back("provider " + in_quotes(config.name) + ": base_url ends in " + std::string(route) +
+                           ", which is added to it for each call; it should end before that, as in https://host/v1");
+        return;
+    }
+}
+
 void add_warnings(ProviderConfig const& config, ProviderType const& type, std::vector<std::string>& warnings) {
     if (type.name == "azure_openai" && config.base_url.find("/openai/v1") == std::string::npos &&
         config.api_version < kAzureResponsesSince) {
@@ -159,8 +187,15 @@ void add_warnings(ProviderConfig const& config, ProviderType const& type, std::v
                            std::string(kAzureResponsesSince) + " or later, not " + in_quotes(config.api_version) +
                            "; or use the type azure_openai_cc");
     }
-    bool const sends_secret = !config.api_key.empty() || config.entra;
-    if (sends_secret && config.base_url.substr(0, 7) == "http://" && !is_loopback(host_of(config.base_url))) {
+    bool const sends_anyway = config.entra || has_header(config.headers, key_header(config, type));
+    bool is_sent_plain = false;
+    for (auto const& endpoint : all_endpoints(config)) {
+        warn_of_path(config, endpoint.base_url, warnings);
+        bool const sends_secret = sends_anyway || !endpoint.api_key.empty();
+        is_sent_plain = is_sent_plain ||
+                        (sends_secret && is_plain_http(endpoint.base_url) && !is_loopback(host_of(endpoint.base_url)));
+    }
+    if (is_sent_plain) {
         warnings.push_back("provider " + in_quotes(config.name) +
                            ": base_url is plain http, so the key crosses the network unencrypted");
     }
@@ -172,6 +207,10 @@ ProviderType const* find_provider_type(std::string_view name) noexcept {
     auto const* const type =
         std::find_if(kTypes.begin(), kTypes.end(), [name](ProviderType const& t) { return t.name == name; });
     return type == kTypes.end() ? nullptr : type;
+}
+
+std::string_view key_header(ProviderConfig const& config, ProviderType const& type) noexcept {
+    return type.is_azure && !config.entra ? "api-key" : "authorization";
 }
 
 std::vector<std::string_view> provider_type_names() {
@@ -216,7 +255,14 @@ void complete_provider(ProviderConfig& config, ProviderType const& type, EnvLook
     }
     trim_base_url(config.base_url, type);
     bool const inherits = !own_base_url && !own_key;
-    if (inherits && config.api_key.empty() && !config.entra) config.api_key = core::Secret(value("_API_KEY"));
+    if (inherits && config.api_key.empty() && !config.entra) {
+        auto key = value("_API_KEY");
+        if (core::is_header_value(key)) {
+            config.api_key = core::Secret(std::move(key));
+        } else if (broken_variable.empty()) {
+            broken_variable = std::string(type.env_prefix) + "_API_KEY has a line end or control character in it";
+        }
+    }
     if (type.is_azure) {
         complete_entra(config, env, inherits && config.api_key.empty());
         if (config.api_version.empty()) config.api_version = value("_API_VERSION");

@@ -38,13 +38,6 @@ bool is_provider_name(std::string_view name) noexcept {
     });
 }
 
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (auto& c : out)
-        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    return out;
-}
-
 ProviderTimeouts default_timeouts(ProviderType const& type) noexcept {
     ProviderTimeouts timeouts;
     // Loading a local model can take minutes before the first byte.
@@ -131,7 +124,7 @@ void read_endpoints(ObjectReader const& reader, ProviderConfig& config, std::vec
         inner.allow_only(kEndpointKeys);
         ProviderConfig::Endpoint endpoint{config.base_url, config.api_key};
         read_base_url(inner, "base_url", endpoint.base_url);
-        if (auto key = inner.text("api_key")) endpoint.api_key = core::Secret(std::move(*key));
+        if (auto key = read_one_line(inner, "api_key")) endpoint.api_key = core::Secret(std::move(*key));
         endpoint.weight = inner.number_above_zero("weight", kWeightMax).value_or(1);
         if (own_unset.empty()) {
             config.endpoints.push_back(std::move(endpoint));
@@ -159,35 +152,32 @@ void read_entra(ObjectReader const& reader, ProviderType const& type, ProviderCo
     ObjectReader const inner(reader.scope(), *object, join_pointer(reader.pointer(), "entra"), unset);
     inner.allow_only(kEntraKeys);
     auto& entra = config.entra.emplace();
-    entra.tenant_id = inner.text("tenant_id").value_or("");
-    entra.client_id = inner.text("client_id").value_or("");
-    entra.client_secret = core::Secret(inner.text("client_secret").value_or(""));
+    entra.tenant_id = read_one_line(inner, "tenant_id").value_or("");
+    entra.client_id = read_one_line(inner, "client_id").value_or("");
+    entra.client_secret = core::Secret(read_one_line(inner, "client_secret").value_or(""));
     read_base_url(inner, "token_url", entra.token_url);
 }
 
-void read_headers(ObjectReader const& reader, ProviderConfig& config) {
-    auto headers = reader.secrets_by_name("headers");
+void read_own_headers(ObjectReader const& reader, ProviderConfig& config) {
+    auto headers = read_headers(reader, "headers");
     if (!headers) return;
-    for (auto const& [name, value] : *headers) {
-        auto const pointer = join_pointer(join_pointer(reader.pointer(), "headers"), name);
-        constexpr std::string_view kTokenMarks = "!#$%&'*+-.^_`|~"; // RFC 9110 5.6.2
-        bool const is_token = !name.empty() && std::all_of(name.begin(), name.end(), [&](char c) {
-            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                   kTokenMarks.find(c) != std::string_view::npos;
-        });
-        bool const is_value = std::none_of(value.reveal().begin(), value.reveal().end(), [](char c) {
-            return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
-        });
-        if (!is_token) {
-            reader.fault_at(pointer, "a header name with a character that HTTP does not allow",
-                            "letters, digits and -");
-        } else if (std::find(kReservedHeaders.begin(), kReservedHeaders.end(), lower(name)) != kReservedHeaders.end()) {
-            reader.fault_at(pointer, "a header that the connection sets itself", "any other header");
-        } else if (!is_value) {
-            reader.fault_at(pointer, "a header value with a line end or control character", "one line of text");
+    for (auto const& header : *headers) {
+        auto const is_same = [&header](std::string_view reserved) { return is_same_header(reserved, header.first); };
+        if (std::any_of(kReservedHeaders.begin(), kReservedHeaders.end(), is_same)) {
+            reader.fault_at(join_pointer(join_pointer(reader.pointer(), "headers"), header.first),
+                            "a header that the connection sets itself", "any other header");
         }
     }
     config.headers = std::move(*headers);
+}
+
+// One of the two is sent, and whoever has written both may not know which.
+void warn_of_replaced_key(ObjectReader const& reader, ProviderConfig const& config, ProviderType const& type) {
+    std::string_view const key = reader.has("entra") ? "entra" : "api_key";
+    auto const header = key_header(config, type);
+    if (type.name == "demo" || !reader.has(key) || !has_header(config.headers, header)) return;
+    reader.scope().warnings.push_back("provider " + in_quotes(config.name) + ": " + std::string(key) +
+                                      " is not sent, because headers has " + std::string(header));
 }
 
 ProviderType const* read_type(ObjectReader const& reader, std::string_view name) {
@@ -239,9 +229,9 @@ void ProviderBook::read_entry(FileScope& scope, std::string_view name, json::obj
     config.name = std::string(name);
     if (type != nullptr) config.timeouts = default_timeouts(*type);
     read_base_url(reader, "base_url", config.base_url);
-    config.api_key = core::Secret(reader.text("api_key").value_or(""));
+    config.api_key = core::Secret(read_one_line(reader, "api_key").value_or(""));
     read_endpoints(reader, config, unset);
-    read_headers(reader, config);
+    read_own_headers(reader, config);
     read_timeouts(reader, config.timeouts, unset);
     if (auto const count = reader.integer("max_connections", 1, kConnectionsMax)) {
         config.max_connections = static_cast<std::size_t>(*count);
@@ -267,6 +257,7 @@ void ProviderBook::read_entry(FileScope& scope, std::string_view name, json::obj
     }
     config.type = std::string(type->name);
     read_entra(reader, *type, config, unset);
+    warn_of_replaced_key(reader, config, *type);
     config.unavailable = not_set(unset);
     auto const has_url = [](ProviderConfig::Endpoint const& one) { return !one.base_url.empty(); };
     auto const has_key = [](ProviderConfig::Endpoint const& one) { return !one.api_key.empty(); };

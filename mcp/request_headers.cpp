@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "core/base64.hpp"
+#include "core/header_text.hpp"
 #include "mcp/protocol.hpp"
 
 namespace parley::mcp {
@@ -16,21 +17,10 @@ constexpr std::size_t kSchemaDepthMax = 32;
 constexpr std::string_view kBase64Start = "=?base64?";
 constexpr std::string_view kBase64End = "?=";
 
-bool is_token(std::string_view name) noexcept {
-    static constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
-    return !name.empty() && std::ranges::all_of(name, [](char c) {
-        return std::isalnum(static_cast<unsigned char>(c)) != 0 || kOthers.find(c) != std::string_view::npos;
-    });
-}
-
 std::string lower(std::string_view text) {
     std::string out(text);
     std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return out;
-}
-
-bool is_header_value(std::string_view value) noexcept {
-    return std::ranges::all_of(value, [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
 }
 
 // {{user_id}} and its like, in one pass: what is put in is not looked at again, or a user could name another one.
@@ -100,7 +90,7 @@ private:
         if (!annotation) return {};
         auto const name = text_in(property, "x-mcp-header");
         auto const at = "the x-mcp-header of '" + plain_text(path_.back(), 60) + "' ";
-        if (!is_token(name)) return refused(at + "is not a header name");
+        if (!core::is_header_name(name)) return refused(at + "is not a header name");
         auto const type = text_in(property, "type");
         if (type != "string" && type != "integer" && type != "boolean")
             return refused(at + "is on something that is no string, integer or boolean");
@@ -142,12 +132,12 @@ std::string caller_headers(ServerSpec const& spec, Caller const& caller) {
     for (auto const& [name, value] : spec.headers) {
         auto const magic = value.empty() && lower(name) == kUserHeader; // the original format's way to ask for it
         auto const text = filled(magic ? "{{user_id}}" : value.reveal(), caller);
-        if (is_token(name) && !text.empty() && is_header_value(text)) append_line(out, name, text);
+        if (core::is_header_name(name) && !text.empty() && core::is_header_value(text)) append_line(out, name, text);
     }
     for (auto const& forwarded : spec.forward_headers) {
         auto const wanted = lower(forwarded);
         for (auto const& [name, value] : caller.headers)
-            if (name == wanted && is_header_value(value)) append_line(out, name, value);
+            if (name == wanted && core::is_header_value(value)) append_line(out, name, value);
     }
     return out;
 }

@@ -21,9 +21,9 @@ core::Result<Url> parse_url(std::string_view text) {
     if (!parsed) return fault("is not a URL such as https://host/v1");
     auto const& url = *parsed;
     Url out;
-    if (url.scheme() == "https") {
+    if (url.scheme_id() == boost::urls::scheme::https) { // in whatever letters
         out.tls = true;
-    } else if (url.scheme() != "http") {
+    } else if (url.scheme_id() != boost::urls::scheme::http) {
         return fault("must start with http:// or https://");
     }
     if (url.has_userinfo()) return fault("must not hold a user name or password; use api_key or headers");

@@ -5,6 +5,7 @@
 
 #include <chrono>
 
+#include "core/header_text.hpp"
 #include "net/form.hpp"
 
 namespace parley::providers {
@@ -43,7 +44,7 @@ core::Task<std::string> entra_token(Session& session, core::Context const& conte
     boost::system::error_code bad;
     auto const answer = boost::json::parse(*body, bad);
     auto token = bad ? std::string() : string_member(answer, "access_token");
-    if ((*exchange)->status() != 200 || token.empty()) {
+    if ((*exchange)->status() != 200 || token.empty() || !core::is_header_value(token)) {
         auto const code = bad ? std::string() : string_member(answer, "error");
         co_return core::make_error(
             core::Errc::kUpstreamAuth,

@@ -1,5 +1,6 @@
 #include "providers/http_provider.hpp"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 
@@ -113,12 +114,13 @@ public:
     HttpProvider(HttpProviderOptions options, std::unique_ptr<Dialect const> dialect)
         : options_(std::move(options)), dialect_(std::move(dialect)) {
         for (auto const& endpoint : options_.endpoints)
-            headers_.push_back(headers_for(endpoint));
-        for (auto const& endpoint : options_.endpoints)
             redactor_.add(endpoint.api_key.reveal());
         for (auto const& [name, value] : options_.headers)
             redactor_.add(value.reveal());
         if (options_.entra) redactor_.add(options_.entra->client_secret.reveal());
+        if (is_configured("authorization")) options_.entra.reset(); // nobody would read the token
+        for (auto const& endpoint : options_.endpoints)
+            headers_.push_back(headers_for(endpoint));
     }
 
     std::string_view name() const noexcept override { return options_.name; }
@@ -170,12 +172,24 @@ private:
         return static_cast<HttpPreparedModel const&>(model);
     }
 
+    bool is_configured(std::string_view lower_case) const {
+        return std::any_of(options_.headers.begin(), options_.headers.end(),
+                           [&](auto const& header) { return net::field_is(header.first, lower_case); });
+    }
+
+    // A configured header is sent instead of ours.
     std::string headers_for(HttpEndpoint const& endpoint) const {
-        std::string headers =
-            "content-type: application/json\r\naccept: application/json, text/event-stream\r\nuser-agent: parley\r\n";
-        if (!options_.entra && !endpoint.api_key.empty()) {
-            headers += options_.key_header == KeyHeader::kApiKey ? "api-key: " : "authorization: Bearer ";
-            headers += endpoint.api_key.reveal() + "\r\n";
+        std::string headers;
+        auto const add = [&](std::string_view name, std::string const& value) {
+            if (!is_configured(name)) headers.append(name).append(": ").append(value).append("\r\n");
+        };
+        add("content-type", "application/json");
+        add("accept", "application/json, text/event-stream");
+        add("user-agent", "parley");
+        auto const& key = endpoint.api_key.reveal();
+        if (!options_.entra && !key.empty()) {
+            if (options_.key_header == KeyHeader::kApiKey) add("api-key", key);
+            if (options_.key_header == KeyHeader::kBearer) add("authorization", "Bearer " + key);
         }
         for (auto const& [name, value] : options_.headers)
             headers += name + ": " + value.reveal() + "\r\n";

@@ -1,7 +1,9 @@
 #include "providers/registry.hpp"
 
+#include <algorithm>
 #include <exception>
 
+#include "core/header_text.hpp"
 #include "net/tls.hpp"
 #include "net/url.hpp"
 #include "providers/demo_provider.hpp"
@@ -60,10 +62,22 @@ core::Result<Spoken> dialect_for(ProviderOptions const& options, net::Url& url) 
     return core::make_error(core::Errc::kInvalidValue, "'" + type + "' is not a provider type");
 }
 
+// The configuration has told its faults; whatever else comes here must not end a head early either.
+core::Result<> check_headers(ProviderOptions const& options) {
+    auto sound = std::all_of(options.endpoints.begin(), options.endpoints.end(),
+                             [](auto const& endpoint) { return core::is_header_value(endpoint.api_key.reveal()); });
+    for (auto const& [name, value] : options.headers)
+        sound = sound && core::is_header_name(name) && core::is_header_value(value.reveal());
+    if (sound) return {};
+    return core::make_error(core::Errc::kInvalidValue,
+                            "a key or header has a line end or control character in it, and cannot be sent");
+}
+
 } // namespace
 
 core::Result<std::shared_ptr<Provider const>> make_provider(ProviderOptions const& options) {
     if (options.type == "demo") return std::shared_ptr<Provider const>(make_demo_provider(options.name));
+    if (auto const sound = check_headers(options); !sound) return sound.error();
     HttpProviderOptions made;
     made.name = options.name;
     made.type = options.type;

@@ -18,6 +18,7 @@
 
 #include <unistd.h>
 
+#include "core/header_text.hpp"
 #include "core/json.hpp"
 #include "net/http_client.hpp"
 #include "net/loop.hpp"
@@ -283,7 +284,7 @@ int chat(Flags const& flags, ChatOptions const& options) {
     };
     auto const environment = Environment::load(".env");
     if (!environment) return fail(environment.error().message);
-    auto key = environment->find("PARLEY_API_KEY").value_or("");
+    auto key = std::string(core::trimmed_header_value(environment->find("PARLEY_API_KEY").value_or("")));
     std::unique_ptr<OwnGateway> own;
     auto address = options.url;
     if (address.empty()) {

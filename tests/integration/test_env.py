@@ -129,6 +129,57 @@ def test_the_log_names_the_first_of_many(start_gateway) -> None:
     assert told[-1]["not_shown"] == 5
 
 
+@pytest.mark.parametrize("name", [name for name in DEFAULTS if name != "ollama"])
+def test_a_mounted_key_loses_its_line_end(start_gateway, upstream: up.FakeUpstream, name: str) -> None:
+    """Sent as it is, it would end the head, and the body would be read as the next request."""
+    wire_name, variables = DEFAULTS[name]
+    wire = BY_NAME[wire_name]
+    key = wire.auth[1].removeprefix("Bearer ")
+    env = {variable: value.format(url=upstream.url, key=f" {key}\r\n") for variable, value in variables.items()}
+    upstream.on(up.json_reply(wire.answer))
+    gateway = start_gateway(config(agent("a", name.removesuffix("-v1"))), env=env)
+    for _ in range(2):
+        assert chat(gateway, "a").status == 200
+        assert upstream.last.request.header(wire.auth[0]) == wire.auth[1]
+        assert upstream.last.request.json()
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("key", ["sk-a\nX-Evil: 1", "sk-a\r\n\r\nGET / HTTP/1.1\r\nhost: evil", "sk-a\x01b"])
+def test_a_key_of_two_lines_is_never_sent(start_gateway, upstream: up.FakeUpstream, key: str) -> None:
+    upstream.on(up.json_reply(BY_NAME["openai"].answer))
+    env = {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": upstream.url + "/v1"}
+    gateway = start_gateway(config(demo_agent(), agent("a", "openai")), env=env)
+    answer = chat(gateway, "a")
+    assert answer.status == 503 and "OPENAI_API_KEY" in answer.error["message"] and b"sk-a" not in answer.body
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize(
+    ("wire", "header"), [("openai", "Authorization"), ("azure-cc", "API-Key"), ("openai", "User-Agent")], ids=str
+)
+def test_a_configured_header_is_sent_in_place_of_ours(
+    start_gateway, upstream: up.FakeUpstream, wire: str, header: str
+) -> None:
+    upstream.on(up.json_reply(BY_NAME[wire].answer))
+    provider = BY_NAME[wire].provider(upstream.url, headers={header: "Basic own"})
+    gateway = start_gateway(config(agent("a", "p"), p=provider))
+    assert chat(gateway, "a").status == 200
+    sent = [value for name, value in upstream.last.request.headers if name == header.lower()]
+    assert sent == ["Basic own"]
+
+
+def test_a_configured_authorization_is_sent_in_place_of_a_token(start_gateway, upstream: up.FakeUpstream) -> None:
+    upstream.on(up.json_reply(BY_NAME["azure-cc"].answer))
+    provider = BY_NAME["azure-cc"].provider(upstream.url, headers={"authorization": "Bearer own"})
+    del provider["api_key"]
+    provider["entra"] = {"tenant_id": "t", "client_id": "c", "client_secret": "s", "token_url": upstream.url + "/token"}
+    gateway = start_gateway(config(agent("a", "p"), p=provider))
+    assert chat(gateway, "a").status == 200
+    (exchange,) = upstream.requests
+    assert [value for name, value in exchange.headers if name == "authorization"] == ["Bearer own"]
+
+
 def test_substitution(start_gateway, upstream: up.FakeUpstream) -> None:
     upstream.on(up.json_reply(BY_NAME["openai"].answer))
     provider = {

@@ -153,6 +153,20 @@ def test_no_literal_variable_is_ever_sent(start_gateway, tmp_path: Path) -> None
         server.stop()
 
 
+def test_a_mounted_token_loses_its_line_end(start_gateway, tmp_path: Path) -> None:
+    server = HttpServer(tmp_path / "one")
+    try:
+        headers = {"Authorization": "Bearer ${MCP_TEST_TOKEN}", "Content-Type": "text/plain"}
+        mcp = {"mcpServers": {"one": {"url": server.url + "?key=${MCP_TEST_TOKEN}", "headers": headers}}}
+        gateway = start_gateway(with_tools(), mcp=mcp, env={"MCP_TEST_TOKEN": TOKEN + "\n"})
+        assert result(gateway, "one__echo", {"text": "x"}) == "x"
+        sent = records(tmp_path / "one", "http")
+        assert {request["headers"].get("authorization") for request in sent} == {f"Bearer {TOKEN}"}
+        assert {request["headers"].get("content-type") for request in sent} == {"application/json"}
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize("name", ["Authorization", "cookie", "x-api-key"])
 def test_credentials_of_clients_cannot_be_forwarded(tmp_path: Path, name: str) -> None:
     (tmp_path / "agent_config.json").write_text(json.dumps(with_tools()))

@@ -50,6 +50,17 @@ TEST(Catalogue, SaysWhyNobodyCanAnswer) {
     EXPECT_EQ(catalogue->find("nobody"), nullptr);
 }
 
+TEST(Catalogue, AKeyThatWouldEndTheHeadIsNeverSent) {
+    auto given = config();
+    given.providers[1].api_key = core::Secret("k\r\nX-Evil: 1");
+    EXPECT_EQ(Catalogue::build(given, nullptr, 0)->providers()[1].provider, nullptr);
+    given.providers[1].api_key = core::Secret("k");
+    given.providers[1].headers = {{"X-A", core::Secret("1\n2")}};
+    EXPECT_EQ(Catalogue::build(given, nullptr, 0)->providers()[1].provider, nullptr);
+    given.providers[1].headers = {{"X-A", core::Secret("1")}};
+    EXPECT_NE(Catalogue::build(given, nullptr, 0)->providers()[1].provider, nullptr);
+}
+
 TEST(Catalogue, TakesOverProvidersThatDidNotChange) {
     auto const first = Catalogue::build(config(), nullptr, 0);
     auto changed = config();

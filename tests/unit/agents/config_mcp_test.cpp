@@ -79,6 +79,39 @@ TEST(ConfigMcp, EveryRootHoldsTheSameServers) {
     }
 }
 
+TEST(ConfigMcp, SaysWhichServersAreNotRead) {
+    auto const warnings = [](std::string const& mcp) {
+        return testing::load({.agent_config = R"([{"agent_id": "a", "provider": "demo"}])", .mcp = mcp}).warnings;
+    };
+    auto const two =
+        warnings(R"({"mcpServers": {"a": {"command": "c"}}, "servers": {"b": {"command": "c"}}, "inputs": []})");
+    ASSERT_EQ(two.size(), 1U);
+    EXPECT_EQ(two[0], "mcp.json: /servers is not read, because servers are in /mcpServers; move them there");
+    auto const near = warnings(R"({"mcpServers": {"a": {"command": "c"}}, "mcpServer": {"b": {"command": "c"}}})");
+    ASSERT_EQ(near.size(), 1U);
+    EXPECT_NE(near[0].find("/mcpServer is not read"), std::string::npos);
+    EXPECT_TRUE(warnings(R"({"server": {"command": "c"}, "mcp": {"command": "c"}})").empty())
+        << "labels like any other";
+}
+
+TEST(ConfigMcp, KeysAndHeadersAreOneLine) {
+    auto const all = servers(R"([
+        {"server_label": "a", "url": "http://h/mcp?key=${K}", "headers": {"Authorization": "Bearer ${K}", "X-User-Id": ""}},
+        {"server_label": "b", "url": "http://h", "auth": "${K}"},
+        {"server_label": "c", "url": "http://h", "auth_type": "api_key", "auth_value": "${K}"},
+        {"server_label": "d", "url": "http://h", "oauth": {"client_id": "i", "client_secret": "${K}"}},
+        {"server_label": "e", "url": "http://h", "headers": {"Content-Type": "application/json", "content-length": "5"}}])",
+                             {{"K", "key\n"}});
+    ASSERT_EQ(all.size(), 5U);
+    EXPECT_EQ(all[0].url.reveal(), "http://h/mcp?key=key");
+    EXPECT_EQ(all[0].headers[0].second.reveal(), "Bearer key");
+    EXPECT_EQ(all[0].headers[1].second.reveal(), "");
+    EXPECT_EQ(all[1].headers[0].second.reveal(), "Bearer key");
+    EXPECT_EQ(all[2].headers[0].second.reveal(), "key");
+    EXPECT_EQ(all[3].oauth.client_secret.reveal(), "key");
+    EXPECT_TRUE(all[4].headers.empty()) << "the connection has its own";
+}
+
 TEST(ConfigMcp, TransportIsToldOrInferred) {
     struct Case {
         std::string_view members;

@@ -208,11 +208,82 @@ TEST(ConfigProviders, WarnsOfWhatIsLikelyWrong) {
     EXPECT_TRUE(v1.warnings.empty());
     auto const plain = load(entry(R"("type": "openai", "base_url": "http://h.example/v1", "api_key": "k")"));
     EXPECT_TRUE(testing::mentions(plain.warnings, "unencrypted"));
-    for (std::string const host : {"localhost", "127.0.0.1:8080", "[::1]:8080"}) {
+    for (std::string const url : {"HTTP://h.example/v1", "Http://H/v1"}) {
+        EXPECT_TRUE(testing::mentions(
+            load(entry(R"("type": "openai", "api_key": "k", "base_url": ")" + url + "\"")).warnings, "unencrypted"))
+            << url;
+    }
+    auto const second = load(entry(R"("type": "openai", "base_url": "https://h/v1", "endpoints": [
+        {}, {"base_url": "http://h.example/v1", "api_key": "k"}])"));
+    EXPECT_TRUE(testing::mentions(second.warnings, "unencrypted"));
+    for (std::string const route : {"/chat/completions", "/responses", "/embeddings/"}) {
+        auto const whole = load(entry(R"("type": "openai", "base_url": "https://h/v1)" + route + "\""));
+        EXPECT_TRUE(testing::mentions(whole.warnings, "base_url ends in " + route.substr(0, 10))) << route;
+        EXPECT_TRUE(testing::mentions(whole.warnings, "it should end before that")) << route;
+    }
+    for (std::string const host : {"localhost", "LocalHost", "127.0.0.1:8080", "[::1]:8080"}) {
         EXPECT_TRUE(
             load(entry(R"("type": "openai", "api_key": "k", "base_url": "http://)" + host + "/v1\"")).warnings.empty())
             << host;
     }
+}
+
+TEST(ConfigProviders, AMountedKeyLosesItsLineEnd) {
+    EXPECT_EQ(from_environment("openai", {{"OPENAI_API_KEY", " sk-abc\r\n"}}).api_key.reveal(), "sk-abc");
+    EXPECT_EQ(from_environment("openai", {{"OPENAI_API_KEY", " \n"}}).unavailable, "OPENAI_API_KEY is not set");
+    EXPECT_EQ(
+        from_environment("azure_openai", {{"AZURE_OPENAI_BASE_URL", "https://h\n"}, {"AZURE_OPENAI_API_KEY", "k\n"}})
+            .api_key.reveal(),
+        "k");
+    auto const azure = good_entry(
+        R"("type": "azure_openai", "base_url": "https://h", "entra": {"tenant_id": "${T}", "client_id": "c\n", "client_secret": "${S}"})",
+        {{"T", "t\n"}, {"S", "\ts\n"}});
+    EXPECT_EQ(azure.entra->token_url, "https://login.microsoftonline.com/t/oauth2/v2.0/token");
+    EXPECT_EQ(azure.entra->client_id, "c");
+    EXPECT_EQ(azure.entra->client_secret.reveal(), "s");
+    auto const p = good_entry(
+        R"("type": "openai", "base_url": "https://h/v1", "api_key": "${K}", "headers": {"X-Key": "${K}"},
+           "endpoints": [{}, {"api_key": " k2 "}, {"api_key": "\n"}])",
+        {{"K", "k\n"}});
+    EXPECT_EQ(p.api_key.reveal(), "k");
+    EXPECT_EQ(p.headers[0].second.reveal(), "k");
+    EXPECT_EQ(p.endpoints[0].api_key.reveal(), "k");
+    EXPECT_EQ(p.endpoints[1].api_key.reveal(), "k2");
+    EXPECT_EQ(p.endpoints[2].api_key.reveal(), "") << "as \"\" is: none is sent";
+}
+
+TEST(ConfigProviders, AKeyOfTwoLinesIsAFaultThatDoesNotQuoteIt) {
+    std::string const base = R"("type": "azure_openai", "base_url": "https://h", )";
+    for (auto const& [members, pointer] : std::vector<std::pair<std::string, std::string>>{
+             {R"("api_key": "${K}")", "/providers/p/api_key"},
+             {R"("api_key": "a\u0000hunter2")", "/providers/p/api_key"},
+             {R"("api_key": "k", "endpoints": [{"api_key": "${K}"}])", "/providers/p/endpoints/0/api_key"},
+             {R"("api_key": "k", "headers": {"X": "${K}"})", "/providers/p/headers/X"},
+             {R"("entra": {"tenant_id": "t", "client_id": "c", "client_secret": "${K}"})",
+              "/providers/p/entra/client_secret"}}) {
+        auto const fault = testing::only_fault(load(entry(base + members, {{"K", "hunter2\r\nX-Evil: 1"}})));
+        EXPECT_EQ(fault.pointer, pointer);
+        EXPECT_EQ(fault.found, "a value with a line end or control character in it");
+        EXPECT_EQ(to_text(fault).find("hunter2"), std::string::npos);
+    }
+    auto const openai = from_environment("openai", {{"OPENAI_API_KEY", "hunter2\nX-Evil: 1"}});
+    EXPECT_EQ(openai.unavailable, "OPENAI_API_KEY has a line end or control character in it");
+    EXPECT_TRUE(openai.api_key.empty());
+}
+
+TEST(ConfigProviders, AConfiguredHeaderStandsForTheKey) {
+    auto const both = load(entry(
+        R"("type": "openai", "base_url": "https://h/v1", "api_key": "k", "headers": {"AUTHORIZATION": "Basic x"})"));
+    EXPECT_TRUE(testing::mentions(both.warnings, "api_key is not sent, because headers has authorization"));
+    auto const azure = load(
+        entry(R"("type": "azure_openai_cc", "base_url": "https://h", "api_key": "k", "headers": {"Api-Key": "x"})"));
+    EXPECT_TRUE(testing::mentions(azure.warnings, "api_key is not sent, because headers has api-key"));
+    auto const alone = load(entry(R"("type": "openrouter", "headers": {"Authorization": "Bearer x"})"));
+    EXPECT_TRUE(alone.warnings.empty());
+    EXPECT_EQ(testing::provider(*alone.config, "p").unavailable, "");
+    auto const twice = testing::only_fault(
+        load(entry(R"("type": "openai", "base_url": "https://h/v1", "headers": {"X-A": "1", "x-a": "2"})")));
+    EXPECT_EQ(twice.pointer, "/providers/p/headers/x-a");
 }
 
 TEST(ConfigProviders, RefusesUrlsThatAreNone) {

@@ -290,3 +290,18 @@ inline constexpr Invalid kInvalidMcpConfigs[]{
 };
 
 } // namespace parley::agents::testing
+    {"root misspelt", R"({"mcpServer": {"a": {"command": "c"}}})", "/mcpServer", "unknown key", "\"mcpServers\""},
+    {"root misspelt, an array", R"({"mcpservers": [{"name": "a", "command": "c"}]})", "/mcpservers", "unknown key",
+     "\"mcpServers\""},
+    {"header of two lines", R"([{"server_label": "a", "server_url": "http://h", "headers": {"X": "1\r\nY: 2"}}])",
+     "/0/headers/X", "line end", "", false},
+    {"header name", R"([{"server_label": "a", "server_url": "http://h", "headers": {"X Y": "1"}}])", "/0/headers/X Y",
+     "a header name", "", false},
+    {"key of two lines", R"([{"server_label": "a", "server_url": "http://h", "auth": "1\n2"}])", "/0/auth", "line end",
+     "", false},
+    {"url with a space", R"([{"server_label": "a", "server_url": "http://h/mcp?key=a b"}])", "/0/server_url", "a space",
+     "", false},
+    {"url of two lines", R"([{"server_label": "a", "server_url": "http://h/mcp?key=a\nb"}])", "/0/server_url",
+     "line end", "", false},
+    {"secret of two lines", R"([{"server_label": "a", "server_url": "http://h", "oauth": {"client_secret": "1\n2"}}])",
+     "/0/oauth/client_secret", "line end", "", false},

@@ -13,6 +13,8 @@ TEST(Url, ReadsWhatAConfigurationNames) {
     EXPECT_EQ(url->port, 443);
     EXPECT_EQ(url->path, "/openai/v1");
     EXPECT_EQ(url->authority(), "example.org");
+    EXPECT_TRUE(parse_url("HTTPS://example.org")->tls);
+    EXPECT_FALSE(parse_url("Http://example.org")->tls);
     auto const v6 = parse_url("http://[::1]:8080");
     ASSERT_TRUE(v6);
     EXPECT_EQ(v6->host, "::1");
