@@ -6,11 +6,14 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value_stack.hpp>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
+
+#include "core/json.hpp"
 
 namespace parley::agents {
 namespace {
@@ -204,6 +207,30 @@ std::string describe_syntax_error(std::string_view text, std::size_t at, ErrorCo
     return std::string("an unexpected ") + text[at];
 }
 
+// Where the first byte is that belongs to no character.
+std::optional<std::size_t> first_not_utf8(std::string_view text) {
+    if (core::is_valid_utf8(text)) return std::nullopt;
+    std::size_t at = 0;
+    for (;;) {
+        auto const lead = static_cast<unsigned char>(text[at]);
+        std::size_t const length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+        if (!core::is_valid_utf8(text.substr(at, length))) return at;
+        at += length; // there is one that is not: the end is never reached
+    }
+}
+
+Fault not_utf8(std::string_view text, std::size_t at) {
+    auto const before = text.substr(0, at);
+    auto const line_end = before.rfind('\n');
+    return {.file = {},
+            .pointer = {},
+            .found = fmt::format("text that is not UTF-8 (byte 0x{:02X})", static_cast<unsigned char>(text[at])),
+            .allowed = "JSON in UTF-8",
+            .hint = "save the file as UTF-8",
+            .line = static_cast<int>(std::count(before.begin(), before.end(), '\n')) + 1,
+            .column = static_cast<int>(at - (line_end == std::string_view::npos ? 0 : line_end + 1)) + 1};
+}
+
 // Comments become blanks of the same length, so that every place stays what it is: Boost.JSON 1.81 loses its way in a
 // comment that does not come in one piece. What is no complete comment is left for the parser to refuse.
 std::string without_comments(std::string_view text) {
@@ -236,6 +263,7 @@ std::string without_comments(std::string_view text) {
 Outcome parse(std::string_view original, JsonStyle style, LineByPointer* wanted) {
     original = without_byte_order_mark(original);
     auto const text = style == JsonStyle::kRelaxed ? without_comments(original) : std::string(original);
+    if (auto const bad = first_not_utf8(text)) return {std::nullopt, {not_utf8(text, *bad)}};
     json::parse_options options;
     options.allow_trailing_commas = style == JsonStyle::kRelaxed;
     json::basic_parser<TreeBuilder> parser(options, wanted);

@@ -5,6 +5,7 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -37,6 +38,10 @@ std::optional<std::int64_t> as_integer(json::value const& value) noexcept {
     return std::nullopt;
 }
 
+std::string number_or_type(json::value const& value) {
+    return value.is_number() ? number_text(value) : std::string(describe_type(value));
+}
+
 std::string range_text(std::int64_t min, std::int64_t max) {
     return "a whole number from " + std::to_string(min) + " to " + std::to_string(max);
 }
@@ -61,6 +66,11 @@ std::string_view describe_type(json::value const& value) noexcept {
             return "an object";
     }
     return "nothing";
+}
+
+std::string number_text(json::value const& number) {
+    auto const* const real = number.if_double();
+    return real != nullptr ? fmt::format("{}", *real) : json::serialize(number);
 }
 
 std::string in_quotes(std::string_view text) {
@@ -162,7 +172,7 @@ std::optional<std::int64_t> ObjectReader::integer(std::string_view key, std::int
     if (value == nullptr) return std::nullopt;
     auto const number = as_integer(*value);
     if (number && *number >= min && *number <= max) return number;
-    fault(key, value->is_number() ? json::serialize(*value) : std::string(describe_type(*value)), range_text(min, max));
+    fault(key, number_or_type(*value), range_text(min, max));
     return std::nullopt;
 }
 
@@ -174,8 +184,7 @@ std::optional<double> ObjectReader::number(std::string_view key, double max, boo
         if ((number > 0 || (zero_allowed && number == 0)) && number <= max) return number;
     }
     auto const most = std::to_string(static_cast<std::int64_t>(max));
-    fault(key, value->is_number() ? json::serialize(*value) : std::string(describe_type(*value)),
-          (zero_allowed ? "a number from 0 to " : "a number above 0, at most ") + most);
+    fault(key, number_or_type(*value), (zero_allowed ? "a number from 0 to " : "a number above 0, at most ") + most);
     return std::nullopt;
 }
 
@@ -185,6 +194,17 @@ std::optional<double> ObjectReader::number_above_zero(std::string_view key, doub
 
 std::optional<double> ObjectReader::number_from_zero(std::string_view key, double max) const {
     return number(key, max, true);
+}
+
+std::optional<double> ObjectReader::number_within(std::string_view key, double min, double max) const {
+    auto const* value = find(key);
+    if (value == nullptr) return std::nullopt;
+    if (value->is_number()) {
+        auto const number = value->to_number<double>();
+        if (number >= min && number <= max) return number;
+    }
+    fault(key, number_or_type(*value), fmt::format("a number from {} to {}", min, max));
+    return std::nullopt;
 }
 
 std::optional<std::vector<std::string>> ObjectReader::texts(std::string_view key, bool empty_allowed) const {

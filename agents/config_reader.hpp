@@ -29,6 +29,9 @@ struct FileScope {
 /// "a string", "a number", "an object" ...
 std::string_view describe_type(boost::json::value const& value) noexcept;
 
+/// A number as a person writes it: 0.5, where Boost.JSON has 5E-1.
+std::string number_text(boost::json::value const& number);
+
 /// `text` in JSON quotes, cut after 60 bytes. Only for text that is no secret.
 std::string in_quotes(std::string_view text);
 
@@ -76,6 +79,7 @@ public:
     std::optional<std::int64_t> integer(std::string_view key, std::int64_t min, std::int64_t max) const;
     std::optional<double> number_above_zero(std::string_view key, double max) const;
     std::optional<double> number_from_zero(std::string_view key, double max) const;
+    std::optional<double> number_within(std::string_view key, double min, double max) const;
     std::optional<std::vector<std::string>> texts(std::string_view key, bool empty_allowed = false) const;
     std::optional<std::vector<std::pair<std::string, core::Secret>>> secrets_by_name(std::string_view key) const;
     std::optional<boost::json::object> free_object(std::string_view key) const; // variables put in at every level

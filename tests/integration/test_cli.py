@@ -155,6 +155,12 @@ def test_validate_reads_mcp_json(tmp_path: Path) -> None:
     assert done.returncode == 1 and "mcp.json" in done.stdout + done.stderr
 
 
+def test_validate_names_the_byte_that_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "agent_config.json").write_bytes('{\n  "agents": [{"agent_id": "Bär"}]}'.encode("latin-1"))
+    done = run_cli("validate", "--config", "agent_config.json", cwd=tmp_path)
+    assert done.returncode == 1 and "agent_config.json:2:29" in done.stdout and "0xE4" in done.stdout, done.stdout
+
+
 def test_shipped_files_are_valid(tmp_path: Path) -> None:
     """The agents of the repository, with no key at all: valid, and the demo is alive."""
     root = Path(__file__).resolve().parents[2]

@@ -86,6 +86,10 @@ inline constexpr Invalid kInvalidAgentConfigs[]{
     {"model a number", R"([{"agent_id": "a", "provider": "demo", "model": 4}])", "/0/model", "a number"},
     {"settings an array", R"([{"agent_id": "a", "provider": "demo", "model_settings": []}])", "/0/model_settings",
      "an array"},
+    {"a number with an exponent", R"([{"agent_id": "a", "provider": "demo", "limits": {"timeout_s": 1e9}}])",
+     "/0/limits/timeout_s", "1000000000"},
+    {"a fraction", R"([{"agent_id": "a", "provider": "demo", "limits": {"timeout_s": 0.5}}])", "/0/limits/timeout_s",
+     "0.5"},
     {"tags a string", R"([{"agent_id": "a", "provider": "demo", "tags": "x"}])", "/0/tags", "a string"},
     {"tag a number", R"([{"agent_id": "a", "provider": "demo", "tags": ["x", 1]}])", "/0/tags/1", "a number"},
     {"tool empty", R"([{"agent_id": "a", "provider": "demo", "allowed_regular_tools": [""]}])",
@@ -285,11 +289,6 @@ inline constexpr Invalid kInvalidMcpConfigs[]{
     {"bad url", R"([{"server_label": "a", "server_url": "ftp://h"}])", "/0/server_url", "not an http", "", false},
     {"timeout", R"([{"server_label": "a", "command": "c", "timeout": 0}])", "/0/timeout", "0"},
     {"disabled", R"([{"server_label": "a", "command": "c", "disabled": "no"}])", "/0/disabled", "a string"},
-    {"label twice", R"([{"server_label": "a", "command": "c"}, {"server_label": "a", "command": "d"}])", "/1",
-     "a second time", "/0", false},
-};
-
-} // namespace parley::agents::testing
     {"root misspelt", R"({"mcpServer": {"a": {"command": "c"}}})", "/mcpServer", "unknown key", "\"mcpServers\""},
     {"root misspelt, an array", R"({"mcpservers": [{"name": "a", "command": "c"}]})", "/mcpservers", "unknown key",
      "\"mcpServers\""},
@@ -305,3 +304,8 @@ inline constexpr Invalid kInvalidMcpConfigs[]{
      "line end", "", false},
     {"secret of two lines", R"([{"server_label": "a", "server_url": "http://h", "oauth": {"client_secret": "1\n2"}}])",
      "/0/oauth/client_secret", "line end", "", false},
+    {"label twice", R"([{"server_label": "a", "command": "c"}, {"server_label": "a", "command": "d"}])", "/1",
+     "a second time", "/0", false},
+};
+
+} // namespace parley::agents::testing
