@@ -91,24 +91,28 @@ std::shared_ptr<Catalogue const> Catalogue::build(GatewayConfig config, Catalogu
         Agent agent;
         agent.config = one;
         agent.tools = std::make_shared<AgentTools const>(tools_of(one, made->mcp_servers_));
-        made->add_candidate(agent, one);
-        for (auto const& id : one.fallbacks) {
-            auto const fallback = std::find_if(config.agents.begin(), config.agents.end(),
-                                               [&](AgentConfig const& other) { return other.agent_id == id; });
-            if (fallback != config.agents.end()) made->add_candidate(agent, *fallback);
-        }
-        if (agent.candidates.empty()) {
-            auto const* const own = made->provider(one.provider);
-            agent.unavailable = !one.own_unavailable.empty() ? one.own_unavailable
-                                : own                        ? own->unavailable
-                                                             : one.unavailable;
-            if (agent.unavailable.empty()) agent.unavailable = "no model can answer for it";
-        }
+        agent.unavailable = one.unavailable;
+        if (agent.unavailable.empty()) made->add_candidates(agent, config.agents);
         made->agents_.push_back(std::move(agent));
     }
     for (std::size_t i = 0; i < made->agents_.size(); ++i)
         made->index_.emplace(made->agents_[i].config.agent_id, i);
     return made;
+}
+
+// Its own model and those that stand in for it; or why there is none.
+void Catalogue::add_candidates(Agent& agent, std::vector<AgentConfig> const& all) const {
+    auto const& own = agent.config;
+    add_candidate(agent, own);
+    for (auto const& id : own.fallbacks) {
+        auto const fallback =
+            std::find_if(all.begin(), all.end(), [&](AgentConfig const& other) { return other.agent_id == id; });
+        if (fallback != all.end()) add_candidate(agent, *fallback);
+    }
+    if (!agent.candidates.empty()) return;
+    auto const* const state = provider(own.provider);
+    agent.unavailable = own.own_unavailable.empty() && state ? state->unavailable : own.own_unavailable;
+    if (agent.unavailable.empty()) agent.unavailable = "no model can answer for it";
 }
 
 // The model of `whose`, under the prompt of `agent`. Left out while it cannot be used.

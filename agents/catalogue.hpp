@@ -65,6 +65,7 @@ public:
 private:
     Catalogue() = default;
     ProviderState const* provider(std::string_view name) const noexcept;
+    void add_candidates(Agent& agent, std::vector<AgentConfig> const& all) const;
     void add_candidate(Agent& agent, AgentConfig const& whose) const;
 
     std::vector<ProviderState> providers_;

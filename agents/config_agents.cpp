@@ -5,8 +5,10 @@
 #include <array>
 #include <regex>
 
+#include "agents/builtin_tools.hpp"
 #include "agents/config_json.hpp"
 #include "agents/config_parts.hpp"
+#include "core/glob.hpp"
 
 namespace parley::agents {
 namespace {
@@ -108,6 +110,12 @@ void read_identity(ObjectReader const& reader, AgentConfig& agent) {
     }
 }
 
+std::string both_reasons(std::string first, std::string const& second) {
+    if (first == second) return first;
+    if (!first.empty() && !second.empty()) first += "; ";
+    return first + second;
+}
+
 // What decides whether the agent's own model can answer; a fallback can stand in for all of it.
 void read_own_model(ObjectReader& reader, AgentConfig& agent, ProviderBook& providers) {
     std::vector<std::string> unset;
@@ -137,7 +145,24 @@ void read_own_model(ObjectReader& reader, AgentConfig& agent, ProviderBook& prov
             }
         }
     }
-    if (!unset.empty()) agent.own_unavailable = not_set(unset);
+    agent.own_unavailable = both_reasons(not_set(unset), agent.own_unavailable);
+}
+
+// A name that nothing has is a tool that the agent is silently without.
+void warn_of_unknown_tools(ObjectReader const& reader, AgentConfig const& agent) {
+    auto const names = builtin_tool_names();
+    if (!agent.allowed_regular_tools) return;
+    for (auto const& element : reader.find("allowed_regular_tools")->get_array()) {
+        auto const* text = element.if_string();
+        if (text == nullptr || text->find("${") != json::string::npos) continue; // only what is written is quoted
+        std::string_view const wanted(text->data(), text->size());
+        auto const is_meant = [wanted](std::string_view known) { return core::glob_matches(wanted, known); };
+        if (std::any_of(names.begin(), names.end(), is_meant)) continue;
+        auto const hint = did_you_mean(wanted, names);
+        reader.scope().warnings.push_back("agent " + in_quotes(agent.agent_id) + ": no regular tool " +
+                                          in_quotes(wanted) + " is there; " +
+                                          (hint.empty() ? "there are " + joined(names) : hint));
+    }
 }
 
 void read_prompt(ObjectReader const& reader, AgentConfig& agent, PromptShelf& prompts) {
@@ -300,6 +325,7 @@ AgentConfig read_agent(FileScope& scope, json::object const& object, std::string
     agent.task_policy = reader.choice<TaskPolicy>("task_policy", kTaskPolicies).value_or(agent.task_policy);
     agent.tool_progress = reader.choice<ToolProgress>("tool_progress", kToolProgress).value_or(agent.tool_progress);
     agent.allowed_regular_tools = reader.texts("allowed_regular_tools");
+    warn_of_unknown_tools(reader, agent);
     agent.vision = reader.boolean("vision").value_or(false);
     read_servers(reader, agent, unset);
     read_resources(reader, agent);
@@ -341,8 +367,8 @@ void finish_agents(FileScope& scope, std::vector<AgentConfig>& agents, std::vect
             has_stand_in = has_stand_in || agents[known->second].own_unavailable.empty();
         }
         check_summary_agent(scope, agent, pointers[i], ids);
-        // What is missing outside of its own model, no fallback can replace.
-        if (agent.unavailable.empty() && !has_stand_in) agent.unavailable = agent.own_unavailable;
+        // What is missing outside of its own model, no fallback can replace. All that is missing is told at once.
+        if (!has_stand_in) agent.unavailable = both_reasons(agent.own_unavailable, agent.unavailable);
     }
 }
 

@@ -85,6 +85,33 @@ void greet(App const& app, Settings const& settings) {
     fmt::print(stderr, "\n");
 }
 
+// Why agents cannot be used: as the gateway would find it, which makes the providers, too.
+std::vector<std::pair<std::string, std::string>> unavailable_agents(agents::GatewayConfig const& config) {
+    auto const catalogue = agents::Catalogue::build(config, nullptr, std::time(nullptr));
+    std::vector<std::pair<std::string, std::string>> out;
+    for (auto const& agent : catalogue->agents()) {
+        if (!agent.unavailable.empty()) out.emplace_back(agent.config.agent_id, agent.unavailable);
+    }
+    return out;
+}
+
+void print_validity_json(agents::LoadedConfig const& loaded) {
+    json::array faults;
+    for (auto const& fault : loaded.faults)
+        faults.push_back(agents::to_json(fault));
+    json::array warnings;
+    for (auto const& warning : loaded.warnings)
+        warnings.push_back(json::string(warning));
+    json::array unavailable;
+    if (loaded.config) {
+        for (auto const& [agent_id, reason] : unavailable_agents(*loaded.config))
+            unavailable.push_back(json::object{{"agent_id", agent_id}, {"reason", reason}});
+    }
+    json::object const result{
+        {"valid", loaded.faults.empty()}, {"faults", faults}, {"warnings", warnings}, {"unavailable", unavailable}};
+    fmt::print("{}\n", json::serialize(result));
+}
+
 } // namespace
 
 void complain(std::string_view text) {
@@ -124,22 +151,7 @@ int validate(Flags const& flags, bool as_json) {
     auto const& [settings, environment] = *prepared;
     auto const loaded = agents::load_config(config_sources(settings, environment));
     if (as_json) {
-        json::array faults;
-        for (auto const& fault : loaded.faults)
-            faults.push_back(agents::to_json(fault));
-        json::array warnings;
-        for (auto const& warning : loaded.warnings)
-            warnings.push_back(json::string(warning));
-        json::array unavailable;
-        if (loaded.config) {
-            for (auto const& agent : loaded.config->agents) {
-                if (!agent.unavailable.empty())
-                    unavailable.push_back(json::object{{"agent_id", agent.agent_id}, {"reason", agent.unavailable}});
-            }
-        }
-        json::object const result{
-            {"valid", loaded.faults.empty()}, {"faults", faults}, {"warnings", warnings}, {"unavailable", unavailable}};
-        fmt::print("{}\n", json::serialize(result));
+        print_validity_json(loaded);
         return loaded.faults.empty() ? kExitOk : kExitFault;
     }
     for (auto const& fault : loaded.faults)
@@ -151,10 +163,8 @@ int validate(Flags const& flags, bool as_json) {
                    loaded.faults.size() == 1 ? "fault" : "faults");
         return kExitFault;
     }
-    for (auto const& agent : loaded.config->agents) {
-        if (!agent.unavailable.empty())
-            fmt::print("agent '{}' is unavailable: {}\n", agent.agent_id, agent.unavailable);
-    }
+    for (auto const& [agent_id, reason] : unavailable_agents(*loaded.config))
+        fmt::print("agent '{}' is unavailable: {}\n", agent_id, reason);
     for (auto const& server : loaded.config->mcp_servers) {
         if (!server.unavailable.empty())
             fmt::print("MCP server '{}' is unavailable: {}\n", server.label, server.unavailable);

@@ -155,6 +155,26 @@ def test_validate_reads_mcp_json(tmp_path: Path) -> None:
     assert done.returncode == 1 and "mcp.json" in done.stdout + done.stderr
 
 
+def test_validate_and_agents_give_the_same_reasons(tmp_path: Path) -> None:
+    body = config(
+        demo_agent(),
+        demo_agent("prompt", system_prompt="${NOPE_A}"),
+        agent("all", "p", model="${NOPE_3}", system_prompt="${NOPE_1} ${NOPE_2}", description="${NOPE_4}"),
+        agent("pem", "p"),
+        p={"type": "openai", "base_url": "https://x/v1", "api_key": "k", "ca_file": "agent_config.json"},
+    )
+    done = validated(tmp_path, body, "--json")
+    assert done.returncode == 0, done.stdout
+    told = {entry["agent_id"]: entry["reason"] for entry in json.loads(done.stdout)["unavailable"]}
+    assert list(told) == ["prompt", "all", "pem"]
+    assert "NOPE_A" in told["prompt"] and all(f"NOPE_{number}" in told["all"] for number in (1, 2, 3, 4))
+    assert "agent_config.json" in told["pem"]
+    text = validated(tmp_path, body).stdout
+    assert all(reason in text for reason in told.values())
+    listed = run_cli("agents", "--config", "agent_config.json", "--mcp", "mcp.json", "--json", cwd=tmp_path)
+    assert {one["agent_id"]: one.get("reason") for one in json.loads(listed.stdout)} == {"demo": None, **told}
+
+
 def test_validate_names_the_byte_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "agent_config.json").write_bytes('{\n  "agents": [{"agent_id": "Bär"}]}'.encode("latin-1"))
     done = run_cli("validate", "--config", "agent_config.json", cwd=tmp_path)

@@ -155,6 +155,13 @@ def test_a_key_of_two_lines_is_never_sent(start_gateway, upstream: up.FakeUpstre
     assert not upstream.requests
 
 
+def test_an_agent_without_its_prompt_does_not_answer(start_gateway) -> None:
+    gateway = start_gateway(config(demo_agent(), demo_agent("a", system_prompt="You work for ${TEAM_NOT_SET}.")))
+    answer = chat(gateway, "a")
+    assert answer.status == 503 and "TEAM_NOT_SET" in answer.error["message"]
+    assert chat(gateway, "demo").status == 200
+
+
 @pytest.mark.parametrize(
     ("wire", "header"), [("openai", "Authorization"), ("azure-cc", "API-Key"), ("openai", "User-Agent")], ids=str
 )

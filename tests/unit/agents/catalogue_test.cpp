@@ -50,6 +50,14 @@ TEST(Catalogue, SaysWhyNobodyCanAnswer) {
     EXPECT_EQ(catalogue->find("nobody"), nullptr);
 }
 
+TEST(Catalogue, NobodyAnswersWithoutThePrompt) {
+    auto given = config();
+    given.agents[0].unavailable = "TEAM is not set";
+    auto const catalogue = Catalogue::build(given, nullptr, 0);
+    EXPECT_EQ(catalogue->find("a")->unavailable, "TEAM is not set");
+    EXPECT_TRUE(catalogue->find("a")->candidates.empty());
+}
+
 TEST(Catalogue, AKeyThatWouldEndTheHeadIsNeverSent) {
     auto given = config();
     given.providers[1].api_key = core::Secret("k\r\nX-Evil: 1");

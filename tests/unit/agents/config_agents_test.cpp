@@ -163,6 +163,19 @@ TEST(ConfigAgents, AnUnsetVariableDisablesOnlyItsAgent) {
         EXPECT_EQ(agent.system_prompt.find("${"), std::string::npos);
 }
 
+TEST(ConfigAgents, NamesEveryVariableThatIsMissing) {
+    auto const config = good({.agent_config = R"([
+        {"agent_id": "a", "provider": "openai", "model": "${NOPE3}", "system_prompt": "${NOPE1} ${NOPE2}",
+         "description": "${NOPE4}"},
+        {"agent_id": "b", "provider": "demo", "model": "${NOPE1}", "system_prompt": "${NOPE1}"},
+        {"agent_id": "c", "provider": "demo", "model": "${NOPE1}", "system_prompt": "${NOPE1}", "fallbacks": ["d"]},
+        {"agent_id": "d", "provider": "demo"}])"});
+    EXPECT_EQ(by_id(config, "a").unavailable,
+              "NOPE3 is not set; provider \"openai\": OPENAI_API_KEY is not set; NOPE4, NOPE1 and NOPE2 are not set");
+    EXPECT_EQ(by_id(config, "b").unavailable, "NOPE1 is not set");
+    EXPECT_EQ(by_id(config, "c").unavailable, "NOPE1 is not set") << "no model stands in for a prompt";
+}
+
 TEST(ConfigAgents, AFallbackStandsInForTheOwnModelOnly) {
     auto const config = good({.agent_config = R"([
         {"agent_id": "a", "provider": "openai", "fallbacks": ["router", "local"]},
@@ -204,6 +217,19 @@ TEST(ConfigAgents, WarnsOfWhatHasNoEffect) {
         testing::mentions(loaded.warnings, "unknown resource \"memroy\" has no effect; did you mean \"memory\"?"));
     EXPECT_TRUE(testing::mentions(loaded.warnings, "knowledge_base"));
     EXPECT_TRUE(testing::mentions(loaded.warnings, "no MCP server \"gihtub\" is configured; did you mean \"github\"?"));
+}
+
+TEST(ConfigAgents, WarnsOfRegularToolsThatAreNone) {
+    auto const loaded = load({.agent_config = R"({"agent_id": "a", "provider": "demo", "allowed_regular_tools": [
+        "get_curent_datetime", "get_*", "add_two_numbers", "s*", "${TOOL}"]})",
+                              .env = {{"TOOL", "hunter2"}}});
+    ASSERT_TRUE(loaded.config.has_value());
+    ASSERT_EQ(loaded.warnings.size(), 2U);
+    EXPECT_EQ(loaded.warnings[0],
+              "agent \"a\": no regular tool \"get_curent_datetime\" is there; did you mean "
+              "\"get_current_datetime\"?");
+    EXPECT_EQ(loaded.warnings[1],
+              "agent \"a\": no regular tool \"s*\" is there; there are get_current_datetime, add_two_numbers");
 }
 
 TEST(ConfigAgents, IdsMayHoldSlashesColonsAndAts) {
