@@ -110,6 +110,16 @@ void read_identity(ObjectReader const& reader, AgentConfig& agent) {
     }
 }
 
+void read_settings(ObjectReader const& reader, AgentConfig& agent, std::vector<std::string>& unset) {
+    auto const faults_before = reader.scope().faults.size();
+    auto const settings = reader.free_object("model_settings");
+    if (!settings || reader.scope().faults.size() > faults_before) return;
+    agent.model_settings = *settings;
+    ObjectReader const written(reader.scope(), *reader.object("model_settings"),
+                               join_pointer(reader.pointer(), "model_settings"), unset);
+    check_model_settings(written, "agent " + in_quotes(agent.agent_id));
+}
+
 std::string both_reasons(std::string first, std::string const& second) {
     if (first == second) return first;
     if (!first.empty() && !second.empty()) first += "; ";
@@ -120,8 +130,7 @@ std::string both_reasons(std::string first, std::string const& second) {
 void read_own_model(ObjectReader& reader, AgentConfig& agent, ProviderBook& providers) {
     std::vector<std::string> unset;
     reader.unset_into(unset);
-    auto const settings = reader.free_object("model_settings");
-    if (settings) agent.model_settings = *settings;
+    read_settings(reader, agent, unset);
     auto model = reader.text("model");
     if (model) agent.model = std::move(*model);
     auto const provider = reader.text("provider");

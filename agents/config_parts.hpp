@@ -115,15 +115,13 @@ AgentConfig read_agent(FileScope& scope, boost::json::object const& object, std:
 /// `pointers[i]` is where agents[i] stands.
 void finish_agents(FileScope& scope, std::vector<AgentConfig>& agents, std::vector<std::string> const& pointers);
 
-// ---- config_mcp.cpp, config_mcp_options.cpp
+// ---- config_settings.cpp
 
-/// What a server gets that says nothing else.
-struct McpDefaults {
-    std::int64_t tools_ttl_s = 300;  // MCP_TOOL_CACHE_TTL
-    std::int64_t call_timeout_s = 0; // TOOL_EXECUTION_TIMEOUT, with or without progress; 0 = as ServerSpec has it
-};
+/// Checks what an agent's `model_settings` say, as far as it is the same for every provider: faults for what a request
+/// could not say either, warnings for what has no effect or is likely misspelt. What is unknown is the provider's own.
+/// `whose` begins each warning.
+void check_model_settings(ObjectReader const& settings, std::string const& whose);
 
-/// Reads mcp.json in any of the dialects that people have.
 // ---- config_mcp_roots.cpp
 
 /// Where the servers are in mcp.json: an array of them, or an object that holds them by label. null = a fault, told.
@@ -137,6 +135,15 @@ McpServersAt find_mcp_servers(FileScope& scope, boost::json::value const& root);
 /// Whether what stands under `label` at the top of the file was meant as a root: then a fault is told.
 bool is_misspelt_root(FileScope& scope, std::string_view label, boost::json::value const& value);
 
+// ---- config_mcp.cpp, config_mcp_options.cpp
+
+/// What a server gets that says nothing else.
+struct McpDefaults {
+    std::int64_t tools_ttl_s = 300;  // MCP_TOOL_CACHE_TTL
+    std::int64_t call_timeout_s = 0; // TOOL_EXECUTION_TIMEOUT, with or without progress; 0 = as ServerSpec has it
+};
+
+/// Reads mcp.json in any of the dialects that people have.
 std::vector<McpServerConfig> read_mcp_servers(FileScope& scope, boost::json::value const& root,
                                               McpDefaults const& defaults, FileReader const& read);
 

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
-#include <limits>
 #include <list>
 #include <string>
 #include <string_view>
 
+#include "chat/setting_bounds.hpp"
 #include "server/chat_request_parts.hpp"
 #include "server/chat_request_walk.hpp"
 
@@ -19,9 +19,6 @@ namespace {
 using core::Result;
 using Made = std::list<std::string>;
 
-constexpr std::int64_t kTokensMax = std::numeric_limits<std::int32_t>::max();
-constexpr std::string_view kEfforts[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
-constexpr std::string_view kVerbosities[] = {"low", "medium", "high"};
 constexpr std::string_view kResponseFormats[] = {"text", "json_object", "json_schema"};
 
 // Takes whole numbers in any spelling, but keeps the plain one: not every provider reads 1e2.
@@ -35,6 +32,10 @@ Result<std::string_view> plain_integer(Path const& path, Slice value, Made& made
 Result<> check_boolean(Path const& path, std::string_view json) {
     auto const flag = read_boolean(path, json);
     return flag ? Result<>{} : flag.error();
+}
+
+Result<> check_within(Path const& path, std::string_view json, chat::NumberBounds bounds) {
+    return check_number(path, json, bounds.min, bounds.max);
 }
 
 Result<> check_stop(Path const& path, Slice value) {
@@ -67,7 +68,7 @@ Result<> check_logit_bias(Path const& path, Slice value) {
     auto const object = walk.object();
     if (!object) return object.error();
     return Walk::members(*object, [&](std::string_view key, od::value& member) {
-        return check_number(Path{&path, key}, Walk::take(member), -100, 100);
+        return check_within(Path{&path, key}, Walk::take(member), chat::kLogitBias);
     });
 }
 
@@ -144,23 +145,12 @@ struct Field {
     Result<> (*check)(Path const& path, Slice value);
 };
 
-struct IntegerField {
-    std::string_view name;
-    std::int64_t min, max;
-};
-
-constexpr IntegerField kIntegerFields[] = {
-    {"max_completion_tokens", 1, kTokensMax},
-    {"max_tokens", 1, kTokensMax},
-    {"n", 1, 128},
-    {"seed", std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()},
-    {"top_logprobs", 0, 20},
-};
-
 constexpr auto check_any_object = [](Path const& path, Slice value) { return check_object(path, value.json); };
 constexpr auto check_any_string = [](Path const& path, Slice value) { return check_string(path, value.json); };
 constexpr auto check_flag = [](Path const& path, Slice value) { return check_boolean(path, value.json); };
-constexpr auto check_penalty = [](Path const& path, Slice value) { return check_number(path, value.json, -2, 2); };
+constexpr auto check_penalty = [](Path const& path, Slice value) {
+    return check_within(path, value.json, chat::kPenalty);
+};
 
 // service_tier and prompt_cache_retention are checked for type only: providers have values of their own.
 constexpr Field kFields[] = {
@@ -176,16 +166,17 @@ constexpr Field kFields[] = {
     {"prompt_cache_key", check_any_string},
     {"prompt_cache_options", check_any_object},
     {"prompt_cache_retention", check_any_string},
-    {"reasoning_effort", [](Path const& path, Slice value) { return check_choice(path, value.json, kEfforts); }},
+    {"reasoning_effort",
+     [](Path const& path, Slice value) { return check_choice(path, value.json, chat::kReasoningEfforts); }},
     {"response_format", check_response_format},
     {"safety_identifier", [](Path const& path, Slice value) { return check_string(path, value.json, {0, 64}); }},
     {"service_tier", check_any_string},
     {"stop", check_stop},
     {"store", check_flag},
-    {"temperature", [](Path const& path, Slice value) { return check_number(path, value.json, 0, 2); }},
-    {"top_p", [](Path const& path, Slice value) { return check_number(path, value.json, 0, 1); }},
+    {"temperature", [](Path const& path, Slice value) { return check_within(path, value.json, chat::kTemperature); }},
+    {"top_p", [](Path const& path, Slice value) { return check_within(path, value.json, chat::kTopP); }},
     {"user", check_user},
-    {"verbosity", [](Path const& path, Slice value) { return check_choice(path, value.json, kVerbosities); }},
+    {"verbosity", [](Path const& path, Slice value) { return check_choice(path, value.json, chat::kVerbosities); }},
     {"web_search_options", check_any_object},
 };
 
@@ -193,9 +184,9 @@ constexpr Field kFields[] = {
 
 Result<std::string_view> check_setting(std::string_view name, Slice value, Made& made) {
     auto const named = [&](auto const& field) { return field.name == name; };
-    auto const* const integer = std::find_if(std::begin(kIntegerFields), std::end(kIntegerFields), named);
+    auto const* const integer = std::find_if(chat::kIntegerSettings.begin(), chat::kIntegerSettings.end(), named);
     auto const* const field = std::find_if(std::begin(kFields), std::end(kFields), named);
-    bool const is_integer = integer != std::end(kIntegerFields);
+    bool const is_integer = integer != chat::kIntegerSettings.end();
     if (!is_integer && field == std::end(kFields)) return value.json;
     if (is_null(value.json)) return std::string_view{};
     Path const path{nullptr, name};

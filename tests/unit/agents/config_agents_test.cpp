@@ -232,6 +232,25 @@ TEST(ConfigAgents, WarnsOfRegularToolsThatAreNone) {
               "agent \"a\": no regular tool \"s*\" is there; there are get_current_datetime, add_two_numbers");
 }
 
+TEST(ConfigAgents, SaysWhichModelSettingsHaveNoEffect) {
+    auto const loaded = load({.agent_config = R"({"agent_id": "a", "provider": "demo", "model_settings": {
+        "temprature": 0.5, "stream": false, "messages": [], "model": "other", "tools": [], "stream_options": {}, "extra_body": null,
+        "headers": {}, "n": 3, "min_tokens": 1, "n_predict": 5, "repetition_penalty": 1.1, "zz_special": [1],
+        "stop": "a", "logit_bias": {"50256": -100}, "user": {"id": 1}, "seed": -1, "top_p": 1, "think": true}})"});
+    ASSERT_TRUE(loaded.config.has_value()) << testing::report(loaded);
+    EXPECT_EQ(loaded.warnings.size(), 7U);
+    EXPECT_TRUE(testing::mentions(loaded.warnings, "\"temprature\" is not known here; did you mean \"temperature\"?"));
+    for (std::string const name : {"stream", "messages", "model", "tools", "stream_options", "headers"})
+        EXPECT_TRUE(testing::mentions(loaded.warnings, "model_settings: \"" + name + "\" has no effect: ")) << name;
+}
+
+TEST(ConfigAgents, AVariableThatIsMissingIsNoWrongSetting) {
+    auto const loaded = load({.agent_config = R"({"agent_id": "a", "provider": "demo", "model_settings": {
+        "reasoning_effort": "${EFFORT}", "service_tier": "${TIER}"}})"});
+    ASSERT_TRUE(loaded.config.has_value()) << testing::report(loaded);
+    EXPECT_EQ(loaded.config->agents[0].unavailable, "EFFORT and TIER are not set");
+}
+
 TEST(ConfigAgents, IdsMayHoldSlashesColonsAndAts) {
     EXPECT_EQ(good_agent({.agent_config = R"({"agent_id": "team/coder:v2@eu", "provider": "demo"})"}).agent_id,
               "team/coder:v2@eu");
