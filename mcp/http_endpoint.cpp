@@ -24,6 +24,12 @@ std::string_view credential_in(std::string_view headers) {
     return line.starts_with("authorization: ") ? line.substr(line.rfind(' ') + 1) : std::string_view{};
 }
 
+// The server has not acted on the request: it never left, or was refused for want of an authorisation.
+core::Error unseen(core::Error error) {
+    error.should_retry = true;
+    return error;
+}
+
 } // namespace
 
 core::Result<std::unique_ptr<HttpEndpoint>> HttpEndpoint::make(TransportParts const& parts,
@@ -68,11 +74,13 @@ core::Task<HttpEndpoint::Answer> HttpEndpoint::request(core::Context const& cont
                                                        bool may_repeat) {
     for (auto challenges = 0;; ++challenges) {
         auto const authorisation = co_await authorizer_->headers(context, method, url_ + target);
-        if (!authorisation) co_return authorisation.error();
+        if (!authorisation) co_return unseen(authorisation.error());
         if (secrets_) secrets_->add_passing(credential_in(*authorisation));
         net::ClientRequest request{method, target, headers + *authorisation, body, may_repeat};
+        auto sent = false;
+        request.sent = &sent;
         auto answer = co_await http_.send(context, upstream_, std::move(request));
-        if (!answer) co_return answer.error();
+        if (!answer) co_return sent ? answer.error() : unseen(answer.error());
         auto const status = (*answer)->status();
         auto const nonce = std::string((*answer)->header("dpop-nonce"));
         auto const challenge = (*answer)->header_list("www-authenticate");
@@ -83,7 +91,7 @@ core::Task<HttpEndpoint::Answer> HttpEndpoint::request(core::Context const& cont
         (void)drained; // the connection is kept if that went well
         answer->reset();
         auto const again = co_await authorizer_->challenged(context, status, challenge, nonce, *authorisation);
-        if (!again) co_return again.error();
+        if (!again) co_return unseen(again.error());
         if (*again) continue;
         core::Error refused = make_error(
             Errc::kUpstreamAuth, status == 403 ? "It refuses us: our authorisation does not reach that far (403)."

@@ -27,7 +27,7 @@ public:
 
     /// Sends one request, with what the authorizer has, again after a challenge that it could meet.
     /// `context` outlives the answer. `may_repeat`: see net::ClientRequest. An answer of any status but 401 and a 403
-    /// that could be met.
+    /// that could be met. Errors with should_retry = true: the server has certainly not acted on the request.
     core::Task<Answer> request(core::Context const& context, std::string_view method, std::string target,
                                std::string headers, std::string body, bool may_repeat = true);
 

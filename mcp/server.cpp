@@ -1,16 +1,10 @@
 #include "mcp/server.hpp"
 
-#include <boost/json/parse.hpp>
-
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <utility>
 
 namespace parley::mcp {
 namespace {
-
-namespace json = boost::json;
 
 using core::Errc;
 using core::make_error;
@@ -22,10 +16,6 @@ constexpr core::MetricName kSessions{"parley_mcp_sessions", "Sessions with MCP s
                                      core::MetricKind::kGauge};
 constexpr core::MetricName kStarts{"parley_mcp_starts_total", "Sessions with MCP servers that were begun.",
                                    core::MetricKind::kCounter};
-constexpr core::MetricName kCalls{"parley_mcp_calls_total", "Tools of MCP servers that were called.",
-                                  core::MetricKind::kCounter};
-constexpr core::MetricName kCallSeconds{"parley_mcp_call_seconds", "From calling a tool to its result.",
-                                        core::MetricKind::kHistogram};
 
 std::string_view transport_name(Transport transport) noexcept {
     switch (transport) {
@@ -107,21 +97,26 @@ core::Task<std::shared_ptr<Session>> Server::session(core::Context const& contex
         }
         if (seat.session) co_return seat.session;
         auto const now = steady_clock::now();
-        if (!seat.starting && now < seat.next_try) {
-            auto const wait = std::chrono::ceil<std::chrono::seconds>(seat.next_try - now).count();
-            co_return make_error(Errc::kUpstreamUnavailable,
-                                 seat.last_error + " It is tried again in " + std::to_string(wait) + " s.");
-        }
+        if (!seat.starting && now < seat.next_try) co_return tried_again(seat.last_error, seat.next_try);
         auto const failures = seat.failures;
         if (!seat.starting) {
             seat.starting = true;
+            seat.start_begun = now;
             tasks_.spawn(start(seat, caller));
         }
-        while (seat.starting && !context.cancellation.cancelled() && steady_clock::now() < context.deadline)
-            co_await seat.changed.wait(context);
+        // Somebody has to wait for the first start, but after one that failed it may be the same again.
+        auto const is_in_doubt = seat.failures > 0 || failed_starts_ > 0;
+        auto const until = is_in_doubt ? seat.start_begun + kPatience : core::SteadyTime::max();
+        auto const end = std::min(until, context.deadline);
+        while (seat.starting && !context.cancellation.cancelled() && steady_clock::now() < end)
+            co_await seat.changed.wait(context, end);
         if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
-        if (seat.starting)
+        if (seat.starting && steady_clock::now() >= context.deadline)
             co_return make_error(Errc::kDeadlineExceeded, "The run took longer than this agent may take.");
+        if (seat.starting) {
+            auto const& reason = seat.last_error.empty() ? last_error_ : seat.last_error;
+            co_return make_error(Errc::kUpstreamUnavailable, reason + " It is being started again.");
+        }
         if (seat.failures > failures) co_return make_error(Errc::kUpstreamUnavailable, seat.last_error);
     }
 }
@@ -135,11 +130,15 @@ core::Awaitable<void> Server::start(Seat& seat, Caller caller) {
     core::Context const context{life_, steady_clock::now() + spec_->start_timeout};
     auto const started = co_await session->start(context, caller, era_);
     metrics_.counter(kStarts, {{"server", spec_->label}, {"outcome", started ? "ready" : "failed"}}).add();
-    if (started) {
+    if (started && closing_) { // nobody would close it any more
+        co_await session->close();
+    } else if (started) {
+        failed_starts_ = 0;
         seat.session = std::move(session);
         seat.proven = false;
         seat.last_error.clear();
         seat.list = nullptr;
+        seat.list_next_try = {};
         server_name_ = seat.session->server_name();
         last_error_.clear();
         sessions_gauge_.add(1);
@@ -152,12 +151,31 @@ core::Awaitable<void> Server::start(Seat& seat, Caller caller) {
         auto error = started.error();
         if (error.code == Errc::kDeadlineExceeded)
             error.message = "It was not ready within " + std::to_string(spec_->start_timeout.count() / 1000) + " s.";
+        ++failed_starts_;
         last_words_ = (*parts_.secrets)(session->diagnosis());
         failed(seat, error);
         co_await session->close();
     }
     seat.starting = false;
     seat.changed.notify_all();
+}
+
+std::chrono::milliseconds Server::pause_after(int failures) {
+    auto const doubled = kRestartMin * (1 << std::min(failures - 1, 5));
+    auto const limit = std::min<std::chrono::milliseconds>(doubled, kRestartMax);
+    auto const jitter = static_cast<double>(parts_.loop.ids().number() % 1'000) / 2'000.0; // 0 to 0.5
+    return std::chrono::milliseconds(static_cast<std::int64_t>(static_cast<double>(limit.count()) * (1.0 - jitter)));
+}
+
+core::Error Server::tried_again(std::string const& reason, core::SteadyTime next_try) {
+    auto const wait = std::chrono::ceil<std::chrono::seconds>(next_try - steady_clock::now()).count();
+    return make_error(Errc::kUpstreamUnavailable, reason + " It is tried again in " + std::to_string(wait) + " s.");
+}
+
+// It has answered: what went wrong before is over.
+void Server::prove(Seat& seat) {
+    seat.proven = true;
+    seat.failures = 0;
 }
 
 void Server::failed(Seat& seat, core::Error const& error) {
@@ -167,14 +185,7 @@ void Server::failed(Seat& seat, core::Error const& error) {
     // One that worked until now may be tried at once; one that never came up, or falls each time, later and later.
     auto const worked = seat.session && seat.proven;
     seat.failures = worked ? 0 : seat.failures + 1;
-    if (seat.failures > 0) {
-        auto const doubled = kRestartMin * (1 << std::min(seat.failures - 1, 5));
-        auto const limit = std::min<std::chrono::milliseconds>(doubled, kRestartMax);
-        auto const jitter = static_cast<double>(parts_.loop.ids().number() % 1'000) / 2'000.0; // 0 to 0.5
-        seat.next_try =
-            steady_clock::now() +
-            std::chrono::milliseconds(static_cast<std::int64_t>(static_cast<double>(limit.count()) * (1.0 - jitter)));
-    }
+    if (seat.failures > 0) seat.next_try = steady_clock::now() + pause_after(seat.failures);
     parts_.loop.log()
         .warn("mcp_server_failed")
         .add("server", spec_->label)
@@ -190,14 +201,30 @@ void Server::leave(Seat& seat, std::shared_ptr<Session> const& session, core::Er
 }
 
 void Server::drop(Seat& seat) {
-    if (!seat.session) return;
+    if (auto session = unhook(seat)) tasks_.spawn(retire(std::move(session)));
+}
+
+// The server has forgotten the session, as it says; calls that it took before may still be answered.
+void Server::let_end(Seat& seat) {
+    if (auto session = unhook(seat)) tasks_.spawn(retire_at_its_end(std::move(session)));
+}
+
+std::shared_ptr<Session> Server::unhook(Seat& seat) {
+    if (!seat.session) return nullptr;
     sessions_gauge_.add(-1);
     seat.list = nullptr;
     seat.list_until = {};
-    tasks_.spawn(retire(std::exchange(seat.session, nullptr)));
+    return std::exchange(seat.session, nullptr);
 }
 
 core::Awaitable<void> Server::retire(std::shared_ptr<Session> session) {
+    co_await session->close();
+}
+
+// Each request has its own limit, so this ends.
+core::Awaitable<void> Server::retire_at_its_end(std::shared_ptr<Session> session) {
+    core::Context const context{life_};
+    co_await session->all_answered(context);
     co_await session->close();
 }
 
@@ -223,122 +250,6 @@ core::Awaitable<void> Server::close() {
     while (guests_ != 0)
         co_await guest_left_.wait(context);
     co_await tasks_.all_ended();
-}
-
-// ---- calls
-
-core::Task<> Server::enter(core::Context const& context) {
-    while (calls_ >= spec_->calls_max) {
-        co_await call_ended_.wait(context);
-        if (closing_) break; // session() says so
-        if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
-        if (steady_clock::now() >= context.deadline)
-            co_return make_error(Errc::kDeadlineExceeded, "The run took longer than this agent may take.");
-    }
-    co_return core::Result<>{};
-}
-
-CallResult Server::told(std::string text) const {
-    CallResult result;
-    result.text = "The tool server '" + spec_->label + "' could not do this. " + (*parts_.secrets)(std::move(text));
-    result.is_error = true;
-    return result;
-}
-
-// A session that the server has forgotten: it was restarted, or has thrown us out. Nothing was done yet.
-bool Server::is_session_lost(core::Result<Reply> const& reply, Session const& session) const {
-    if (session.is_modern() || spec_->transport == Transport::kStdio) return false;
-    auto const status = reply ? reply->http_status : reply.error().upstream_status;
-    if (status == 404) return true;
-    if (status != 400) return false;
-    if (!reply || !reply->error) return true;
-    return reply->error->code == -32000 || reply->error->code == -32001;
-}
-
-core::Task<Reply> Server::call_once(core::Context const& context, Caller const& caller, Seat& seat,
-                                    Request const& request) {
-    for (auto attempt = 0;; ++attempt) {
-        auto const session = co_await this->session(context, caller, seat);
-        if (!session) co_return session.error();
-        auto const& current = *session;
-        auto copy = request;
-        if (current->is_modern()) {
-            auto const name = text_in(request.params, "name");
-            if (!seat.list && request.method == "tools/call") { // what goes into headers is in the list
-                auto const listed = co_await list(context, caller, seat);
-                (void)listed; // the call itself tells what is wrong
-            }
-            auto const found = seat.param_headers.find(name);
-            if (found != seat.param_headers.end()) copy.param_headers = found->second;
-        }
-        auto reply = co_await current->request(context, caller, std::move(copy));
-        if (reply || reply.error().code != Errc::kUpstreamUnavailable) {
-            if (reply && seat.session == current) seat.proven = true;
-        }
-        auto const stale_headers = reply && reply->error && reply->error->code == kHeaderMismatch;
-        if (attempt == 0 && stale_headers) {
-            seat.list_until = {};
-            seat.list = nullptr;
-            continue;
-        }
-        if (attempt == 0 && is_session_lost(reply, *current)) {
-            if (seat.session == current) drop(seat);
-            continue;
-        }
-        if (attempt == 0 && !reply && reply.error().should_retry == true) { // it had ended before it could read this
-            leave(seat, current, reply.error());
-            continue;
-        }
-        co_return reply;
-    }
-}
-
-core::Task<CallResult> Server::call(core::Context const& context, Caller const& caller, std::string tool,
-                                    std::string arguments, std::function<void(Progress const&)> on_progress) {
-    Guest const guest(*this);
-    auto const entered = co_await enter(context);
-    if (!entered) co_return entered.error();
-    ++calls_;
-    auto& seat = seat_of(caller);
-    ++seat.users;
-    auto const began = steady_clock::now();
-    Request request{"tools/call"};
-    boost::system::error_code error;
-    auto parsed = json::parse({arguments.data(), arguments.size()}, error);
-    request.params = {{"name", tool}};
-    request.params["arguments"] = !error && parsed.is_object() ? std::move(parsed) : json::value(json::object{});
-    request.on_progress = std::move(on_progress);
-    request.idle_timeout = spec_->call_idle_timeout;
-    request.timeout = spec_->call_timeout;
-    auto const reply = co_await call_once(context, caller, seat, request);
-    --seat.users;
-    --calls_;
-    seat.last_used = steady_clock::now();
-    call_ended_.notify_all();
-    auto const seconds = std::chrono::duration<double>(seat.last_used - began).count();
-    auto const count = [&](char const* outcome) {
-        metrics_.counter(kCalls, {{"server", spec_->label}, {"outcome", outcome}}).add();
-        metrics_.histogram(kCallSeconds, {{"server", spec_->label}}).observe_seconds(seconds);
-    };
-    if (!reply) {
-        auto const code = reply.error().code;
-        count(code == Errc::kCancelled ? "cancelled" : code == Errc::kUpstreamTimeout ? "timeout" : "failed");
-        if (code == Errc::kCancelled || code == Errc::kDeadlineExceeded) co_return reply.error();
-        auto result = told(reply.error().message);
-        result.reached_tool =
-            seat.session != nullptr || code == Errc::kUpstreamTimeout || code == Errc::kUpstreamTruncated;
-        co_return result;
-    }
-    if (reply->error) {
-        count("refused");
-        auto result = told("It says: " + plain_text(reply->error->message, 2'000) + " (" +
-                           std::to_string(reply->error->code) + ")");
-        result.reached_tool = reply->error->code != kInvalidParams && reply->error->code != kMethodNotFound;
-        co_return result;
-    }
-    auto result = read_call_result(reply->result, spec_->result_bytes_max);
-    count(result.is_error ? "tool_error" : "ok");
-    co_return result;
 }
 
 // ---- health

@@ -2,6 +2,7 @@
 // failure, its tools as last listed, and how it is doing. Owned by the host; lives on the servers' loop.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -56,6 +57,7 @@ private:
         explicit Seat(net::Loop& loop) : changed(loop) {}
         std::shared_ptr<Session> session; // null while there is none
         bool starting = false;
+        core::SteadyTime start_begun{};
         bool proven = false; // the session has answered something
         int failures = 0;    // in a row
         core::SteadyTime next_try{};
@@ -68,27 +70,42 @@ private:
         std::map<std::string, std::vector<ParamHeader>, std::less<>> param_headers = {};
         core::SteadyTime list_until{};
         bool listing = false;
-        int list_failures = 0; // so that those who waited know that they need not ask again
-        core::Error list_error = {};
+        core::SteadyTime list_begun{};
+        std::uint64_t listings = 0; // that have ended, so that those who wait know when theirs has
+        core::Result<std::shared_ptr<ToolList const>> listed = std::shared_ptr<ToolList const>(); // what came of it
+        int list_failures = 0;                                                                    // in a row
+        core::SteadyTime list_next_try{};
     };
+    // How long a run waits for what has failed before; it goes on in the background.
+    static constexpr std::chrono::milliseconds kPatience{1'000};
 
     std::string seat_name(Caller const& caller) const;
     Seat& seat_of(Caller const& caller);
     core::Task<std::shared_ptr<Session>> session(core::Context const& context, Caller const& caller, Seat& seat);
     core::Awaitable<void> start(Seat& seat, Caller caller);
     void failed(Seat& seat, core::Error const& error);
+    void prove(Seat& seat);
+    std::chrono::milliseconds pause_after(int failures);
+    static core::Error tried_again(std::string const& reason, core::SteadyTime next_try);
     void drop(Seat& seat);
+    void let_end(Seat& seat);
+    std::shared_ptr<Session> unhook(Seat& seat);
     void leave(Seat& seat, std::shared_ptr<Session> const& session, core::Error const& error);
     core::Awaitable<void> retire(std::shared_ptr<Session> session);
+    core::Awaitable<void> retire_at_its_end(std::shared_ptr<Session> session);
     core::Task<std::shared_ptr<ToolList const>> list(core::Context const& context, Caller const& caller, Seat& seat);
+    core::Awaitable<void> renew(Seat& seat, std::shared_ptr<Session> session, Caller caller);
+    void not_listed(Seat& seat, core::Error error);
     core::Task<std::vector<ListedTool>> read_list(core::Context const& context, Caller const& caller, Seat& seat,
                                                   Session& session);
     core::Task<std::vector<ListedTool>> list_anew(core::Context const& context, Caller const& caller, Seat& seat);
     std::shared_ptr<ToolList const> checked(Seat& seat, std::vector<ListedTool> listed);
     core::Task<Reply> call_once(core::Context const& context, Caller const& caller, Seat& seat, Request const& request);
     core::Task<> enter(core::Context const& context);
-    CallResult told(std::string text) const;
-    bool is_session_lost(core::Result<Reply> const& reply, Session const& session) const;
+    CallResult told(std::string text, bool may_be_done) const;
+    bool is_unheard(core::Error const& error, Session const& session) const;
+    core::Awaitable<bool> is_forgotten(core::Context const& context, Caller const& caller, Seat const& seat,
+                                       std::shared_ptr<Session> session, int status);
 
     TransportParts parts_;
     std::shared_ptr<ServerSpec const> spec_;
@@ -96,6 +113,7 @@ private:
     std::string pin_identity_;
     std::map<std::string, std::shared_ptr<Seat>> seats_;
     EraMemory era_;
+    int failed_starts_ = 0; // in a row, of all seats
     std::string last_error_;
     std::string last_words_; // of a program that has ended
     std::string server_name_;

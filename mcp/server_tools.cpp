@@ -49,17 +49,10 @@ core::Task<std::shared_ptr<ToolList const>> Server::tools(core::Context const& c
 // had before stays while a newer one cannot be had: its tools are known, and a call of one says what is wrong.
 core::Task<std::shared_ptr<ToolList const>> Server::list(core::Context const& context, Caller const& caller,
                                                          Seat& seat) {
-    for (auto attempt = 0;;) {
-        auto const failures = seat.list_failures;
-        while (seat.listing && !context.cancellation.cancelled() && steady_clock::now() < context.deadline)
-            co_await seat.changed.wait(context);
-        if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
-        if (steady_clock::now() >= context.deadline)
-            co_return make_error(Errc::kDeadlineExceeded, "The run took longer than this agent may take.");
+    if (!seat.listing) {
         auto const fresh =
             seat.list && seat.session && !seat.session->is_lost() && steady_clock::now() < seat.list_until;
         if (fresh) co_return seat.list;
-        if (seat.list_failures != failures) co_return seat.list_error;
         auto session = co_await this->session(context, caller, seat);
         if (!session) {
             auto const code = session.error().code;
@@ -67,36 +60,81 @@ core::Task<std::shared_ptr<ToolList const>> Server::list(core::Context const& co
             if (seat.list && !is_ours) co_return seat.list;
             co_return session.error();
         }
-        if (seat.listing) continue;
-        seat.listing = true;
-        auto const& current = *session;
+        auto const now = steady_clock::now();
+        if (!seat.listing && now < seat.list_next_try) {
+            if (seat.list) co_return seat.list;
+            if (!seat.listed) co_return tried_again(seat.listed.error().message, seat.list_next_try);
+        }
+        if (!seat.listing) {
+            seat.listing = true;
+            seat.list_begun = now;
+            tasks_.spawn(renew(seat, std::move(*session), caller));
+        }
+    }
+    auto const listings = seat.listings;
+    auto const until = seat.list_failures > 0 ? seat.list_begun + kPatience : core::SteadyTime::max();
+    auto const end = std::min(until, context.deadline);
+    while (seat.listings == listings && !context.cancellation.cancelled() && steady_clock::now() < end)
+        co_await seat.changed.wait(context, end);
+    if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
+    if (seat.listings != listings) co_return seat.listed;
+    if (steady_clock::now() >= context.deadline)
+        co_return make_error(Errc::kDeadlineExceeded, "The run took longer than this agent may take.");
+    if (seat.list) co_return seat.list;
+    auto const reason = seat.listed ? std::string("It could not list its tools.") : seat.listed.error().message;
+    co_return make_error(Errc::kUpstreamUnavailable, reason + " It is being asked again.");
+}
+
+// Belongs to the server and not to whoever came first: others wait for it too, and may leave.
+core::Awaitable<void> Server::renew(Seat& seat, std::shared_ptr<Session> session, Caller caller) {
+    core::Context const context{life_, steady_clock::now() + std::max(spec_->list_timeout, spec_->call_timeout)};
+    for (auto attempt = 0;; ++attempt) {
         seat.list_until = steady_clock::now() + spec_->tools_ttl; // a change that is told from now on counts
-        auto listed = co_await read_list(context, caller, seat, *current);
-        seat.listing = false;
-        seat.changed.notify_all();
+        auto listed = co_await read_list(context, caller, seat, *session);
         if (listed) {
-            seat.proven = true;
+            if (seat.session == session) prove(seat);
+            if (seat.session != session) seat.list_until = {};
             seat.list = checked(seat, std::move(*listed));
-            co_return seat.list;
+            seat.list_failures = 0;
+            seat.listed = seat.list;
+            break;
         }
         seat.list_until = {};
-        auto const status = listed.error().upstream_status;
-        auto const forgotten = !current->is_modern() && (status == 404 || status == 400);
-        if (forgotten && seat.session == current) drop(seat);
-        auto const unheard = listed.error().should_retry == true;
-        if (unheard) leave(seat, current, listed.error());
-        auto const again = forgotten || unheard || current->is_lost();
-        if (again && ++attempt <= 1) continue;
-        auto const code = listed.error().code;
-        if (code == Errc::kCancelled || code == Errc::kDeadlineExceeded) co_return listed.error(); // whoever waits asks
-        if (seat.list) {
-            seat.list_until = steady_clock::now() + kOldListTime;
-            co_return seat.list;
+        auto error = listed.error();
+        auto const forgotten = co_await is_forgotten(context, caller, seat, session, error.upstream_status);
+        if (forgotten && seat.session == session) let_end(seat);
+        auto const unheard = is_unheard(error, *session);
+        if (unheard) leave(seat, session, error);
+        auto const again = attempt == 0 && (forgotten || unheard || session->is_lost());
+        if (again) {
+            auto next = co_await this->session(context, caller, seat);
+            if (next) {
+                session = std::move(*next);
+                continue;
+            }
+            error = next.error();
         }
-        ++seat.list_failures;
-        seat.list_error = listed.error();
-        co_return listed.error();
+        not_listed(seat, std::move(error));
+        break;
     }
+    seat.listing = false;
+    ++seat.listings;
+    seat.changed.notify_all();
+}
+
+void Server::not_listed(Seat& seat, core::Error error) {
+    if (error.code == Errc::kCancelled) error = make_error(Errc::kUpstreamUnavailable, "The server is being closed.");
+    if (error.code == Errc::kDeadlineExceeded)
+        error = make_error(Errc::kUpstreamTimeout, "It did not come to the end of its list of tools in time.");
+    ++seat.list_failures;
+    auto const now = steady_clock::now();
+    if (seat.list) {
+        seat.list_until = now + kOldListTime;
+        seat.listed = seat.list;
+        return;
+    }
+    seat.list_next_try = now + pause_after(seat.list_failures);
+    seat.listed = std::move(error);
 }
 
 core::Task<std::vector<ListedTool>> Server::read_list(core::Context const& context, Caller const& caller, Seat& seat,

@@ -60,6 +60,7 @@ Session::Session(TransportParts parts, std::shared_ptr<ServerSpec const> spec, s
     : parts_(std::move(parts)),
       spec_(std::move(spec)),
       on_tools_changed_(std::move(on_tools_changed)),
+      answered_(parts_.loop),
       tasks_(parts_.loop) {}
 
 Session::~Session() = default;
@@ -111,7 +112,11 @@ core::Task<Reply> Session::request(core::Context const& context, Caller const& c
 }
 
 core::Task<Reply> Session::request_once(core::Context const& context, Caller const& caller, Request const& request) {
-    if (lost_) co_return *lost_;
+    if (lost_) {
+        auto error = *lost_;
+        error.should_retry = true; // it was not sent
+        co_return error;
+    }
     if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
     auto const id = next_id_++;
     auto params = request.params;
@@ -141,6 +146,7 @@ core::Task<Reply> Session::request_once(core::Context const& context, Caller con
         co_await pending.signal.wait();
     }
     pending_.erase(id);
+    if (pending_.empty()) answered_.notify_all();
     if (pending.outcome) co_return std::move(*pending.outcome);
 
     auto const cancelled = context.cancellation.cancelled();

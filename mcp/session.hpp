@@ -55,11 +55,15 @@ public:
 
     /// Sends a request and waits for its answer; a JSON-RPC error is an answer. In the modern era the server's
     /// questions (input_required) are answered on the way. Errors: kCancelled, kDeadlineExceeded of the context;
-    /// kUpstreamTimeout of the request's own limits; what the transport says.
+    /// kUpstreamTimeout of the request's own limits; what the transport says. should_retry = true: the server has
+    /// certainly not seen the request.
     core::Task<Reply> request(core::Context const& context, Caller const& caller, Request request);
 
     /// Ends in good order, at the latest after some seconds. Nothing of the session runs afterwards.
     core::Awaitable<void> close();
+
+    /// Waits until no request is under way, or the context is cancelled.
+    core::Awaitable<void> all_answered(core::Context const& context);
 
     bool is_lost() const noexcept { return lost_.has_value(); }
     core::Error const& lost_reason() const noexcept { return *lost_; }
@@ -70,7 +74,6 @@ public:
         return capabilities_.contains({capability.data(), capability.size()});
     }
     std::string diagnosis() const { return channel_ ? channel_->diagnosis() : std::string(); }
-    std::size_t requests_under_way() const noexcept { return pending_.size(); }
 
 private:
     struct Pending;
@@ -115,6 +118,7 @@ private:
     std::int64_t next_id_ = 1;
     int sampling_ = 0; // under way
     std::map<std::int64_t, Pending*> pending_;
+    net::Broadcast answered_; // when there is none any more
     core::Cancellation life_;
     Caller starter_; // whose headers go with what belongs to no call
     net::TaskGroup tasks_;

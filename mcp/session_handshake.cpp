@@ -228,6 +228,11 @@ core::Awaitable<void> Session::watch_changes() {
     }
 }
 
+core::Awaitable<void> Session::all_answered(core::Context const& context) {
+    while (!pending_.empty() && !context.cancellation.cancelled())
+        co_await answered_.wait(context);
+}
+
 core::Awaitable<void> Session::close() {
     life_.cancel();
     if (!lost_) {

@@ -125,7 +125,11 @@ private:
             auto const slept = co_await loop_.sleep(context, position.retry);
             if (!slept) co_return slept.error();
             auto again = co_await open_stream(context, position.last_event_id);
-            if (!again) co_return again.error();
+            if (!again) { // whatever is wrong with that: the request was taken
+                co_return make_error(
+                    Errc::kUpstreamTruncated,
+                    "The connection ended before the result, and no other one brought it. " + again.error().message);
+            }
             answer = std::move(*again);
         }
     }

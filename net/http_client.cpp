@@ -52,6 +52,7 @@ public:
                 if (!opened) co_return opened.error();
                 lease.emplace(std::move(*opened));
             }
+            if (request.sent) *request.sent = true;
             auto const reused = lease->reused();
             auto exchange = std::make_unique<PooledExchange>(loop_, context, upstream, std::move(*lease), total_end);
             auto untouched = true;

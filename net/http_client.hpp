@@ -54,6 +54,7 @@ struct ClientRequest {
     bool may_repeat = true;
     std::string_view slice = {}; // follows `body`: a long text that need not be copied; stays until send() has ended
     std::string tail = {};       // follows `slice`
+    bool* sent = nullptr;        // set once there is a connection: from then on the server may have got the request
 };
 
 /// The answer to one request. Destroying it before its end drops the connection.

@@ -817,7 +817,7 @@ def test_u23_calls_in_any_order(gateway: Gateway, upstream: FakeUpstream, name: 
 # ---- U24 tool programs
 
 FAULTY = {  # tool, arguments, what the model is told
-    "crash": ("one__die", {}, "could not do this"),
+    "crash": ("one__die", {}, "The tool server 'one' gave no result, and may have done this all the same. The program"),
     "hang": ("hasty__hang", {}, "did not answer tools/call"),
     "deaf": ("hasty__deaf", {}, "did not answer tools/call"),
     "noise": ("one__noisy", {"text": "on stderr"}, "said"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,9 @@ def test_modern_era_cancels_by_leaving(start_gateway, web: HttpServer, tmp_path:
 
 # ---- the connection breaks
 
+UNKNOWN = "The tool server 'web' gave no result, and may have done this all the same."
+UNDONE = "The tool server 'web' could not do this."
+
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 @pytest.mark.parametrize("fault", ["reset", "truncate"])
@@ -183,11 +187,99 @@ def test_a_call_whose_connection_breaks_is_not_sent_again(
     gateway = start_gateway(with_tools(), mcp={"web": {"type": "http", "url": f"{proxy.url}/mcp"}})
     assert result(gateway, "web__add", {"a": 1, "b": 2}) == "3", "from here on a connection is kept"
     with proxy.failing(fault):
-        assert "could not do this" in result(gateway, "web__add", {"a": 20, "b": 2})
+        told = result(gateway, "web__add", {"a": 20, "b": 2})
+        assert told.startswith(f"{UNKNOWN} MCP server 'web' cannot be reached"), told
     sent = [call["params"]["arguments"]["a"] for call in records(tmp_path / "web", "message", method="tools/call")]
     assert sent == [1, 20]
     assert result(gateway, "web__add", {"a": 3, "b": 2}) == "5"
     proxy.close()
+
+
+def fails_behind(gateway: Gateway, upstream: up.FakeUpstream, tool: str, arguments: dict) -> tuple[str, dict]:
+    """A run that calls a tool and then loses its model: what that was told of the tool, and the run's error."""
+    upstream.queue(asks_for(WIRE, Asked("c", tool, arguments), say="So far. "))
+    upstream.on(up.json_reply({"error": {"message": "no"}}, 500))
+    with Stream(gateway, chat_body("relay", "go", stream=True)) as running:
+        error = running.read().check_failed()
+    (told,) = heard_by(upstream)
+    return told, error
+
+
+@pytest.mark.parametrize("how", ["refused", "401", "403", "404", "429", "reset", "500"])
+def test_whether_it_was_done(relay, upstream: up.FakeUpstream, web: HttpServer, tmp_path: Path, how: str) -> None:
+    """The model hears whether a call without a result may have been done, and so does whoever might repeat the run."""
+    proxy = FaultProxy(web.port)
+    gateway = relay({"web": {"type": "http", "url": f"{proxy.url}/mcp"}})
+    upstream.queue(asks_for(WIRE, Asked("c", "web__add", {"a": 1, "b": 2})), says(WIRE))
+    stream(gateway, "relay", "go").check_complete()
+    if how == "refused":
+        proxy.close()
+    elif how == "reset":
+        proxy.set("reset", after=0)
+    else:
+        write_script(tmp_path / "web", {"refuse_tools": {"add": int(how)}})
+    told, error = fails_behind(gateway, upstream, "web__add", {"a": 20, "b": 2})
+    if how in ("reset", "500"):
+        assert told.startswith(UNKNOWN) and error["should_retry"] is False, (told, error)
+    else:
+        assert told.startswith(UNDONE) and error.get("should_retry") is not False, (told, error)
+    if how != "refused":
+        proxy.close()
+
+
+class Forgetful:
+    """A server whose stream breaks off in the middle of a call, and whose session is gone when it is to be taken up."""
+
+    def __init__(self) -> None:
+        self.called = 0
+
+    def __call__(self, exchange: up.Exchange) -> None:
+        if exchange.request.method != "POST":
+            resumed = exchange.request.header("last-event-id") is not None
+            return up.reply(b"", 404 if resumed else 405)(exchange)
+        sent = exchange.request.json()
+        if sent["method"] == "tools/call":
+            self.called += 1
+            return up.pieces([b"id: 1\nretry: 10\ndata:\n\n"])(exchange)
+        if "id" not in sent:
+            return up.reply(b"", 202)(exchange)
+        tool = {"name": "note", "inputSchema": {"type": "object"}}
+        result = {
+            "initialize": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {}},
+            "tools/list": {"tools": [tool]},
+        }.get(sent["method"], {})
+        answer = {"jsonrpc": "2.0", "id": sent["id"], "result": result}
+        return up.json_reply(answer, headers=[("Mcp-Session-Id", "one")])(exchange)
+
+
+def test_a_call_whose_session_is_gone_before_its_result_is_not_sent_again(
+    start_gateway, upstream: up.FakeUpstream
+) -> None:
+    server = Forgetful()
+    upstream.on(server)
+    entry = {"type": "http", "url": f"{upstream.url}/mcp", "era": "legacy"}
+    gateway = start_gateway(with_tools(), mcp={"web": entry})
+    told = result(gateway, "web__note")
+    assert told.startswith(UNKNOWN) and server.called == 1, (told, server.called)
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_call_that_is_refused_ends_no_other(start_gateway, web: HttpServer, tmp_path: Path, status: int) -> None:
+    """Both statuses may say that the session is gone. A server that answers a ping in it has not lost it; where it
+    seems so, calls that are under way in it are still waited for."""
+    write_script(tmp_path / "web", {"refuse_tools": {"echo": status}})
+    gateway = start_gateway(with_tools(), mcp={"web": http(web)})
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(result, gateway, "web__slow", {"seconds": 1.5})
+        wait_record(tmp_path / "web", "message", method="tools/call")
+        told = result(gateway, "web__echo", {"text": "x"})
+        assert not slow.done()
+        assert slow.result() == "took 1.5 s"
+    assert told.startswith(UNKNOWN if status == 400 else UNDONE) and str(status) in told, told
+    began = len(records(tmp_path / "web", "message", method="initialize"))
+    assert began == (1 if status == 400 else 2)
+    assert result(gateway, "web__add", {"a": 1, "b": 2}) == "3"
+    assert len(records(tmp_path / "web", "message", method="initialize")) == began, "the session is a good one"
 
 
 # ---- the client leaves

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness import reference_servers as reference
+from harness import upstream as up
 from harness.api import Stream, call, chat, chat_body
+from harness.configs import agent, config
 from harness.gateway import SLACK, SLOW, Gateway, run_cli, wait_until
 from harness.mcp import (
     ask,
@@ -30,9 +32,13 @@ from harness.mcp import (
     wait_for,
     wait_record,
     with_tools,
+    write_script,
 )
 from harness.mcp_http import HttpServer
+from harness.wire_tools import Asked, asks_for
+from harness.wires import BY_NAME
 
+WIRE = BY_NAME["openai"]
 SECRET = "sk-never-for-children-0123456789"
 
 
@@ -136,6 +142,31 @@ def test_a_call_that_nobody_has_read_is_made_again(start_gateway, tmp_path: Path
     assert len(records(tmp_path / "one", "start")) == 2
 
 
+def test_a_call_under_way_is_not_taken_for_one_that_nobody_has_read(
+    start_gateway, tmp_path: Path, upstream: up.FakeUpstream
+) -> None:
+    """One call was being done when the program was killed, another lay in its pipe. That one is made again; of the
+    first, nobody knows, so its run asks not to be repeated."""
+    gateway = start_gateway(
+        config(agent("relay", "p"), tool_agent(), p=WIRE.provider(upstream.url)), mcp={"one": stdio(tmp_path / "one")}
+    )
+    assert result(gateway, "one__echo", {"text": "first"}) == "first"
+    upstream.queue(asks_for(WIRE, Asked("c", "one__hang", {}), say="So far. "))
+    upstream.on(up.json_reply({"error": {"message": "no"}}, 500))
+    with Stream(gateway, chat_body("relay", "go", stream=True)) as running:
+        wait_record(tmp_path / "one", "hanging")
+        pid = pid_of(tmp_path / "one")
+        os.kill(pid, signal.SIGSTOP)
+        answer = Answering(gateway, "one__echo", {"text": "second"})
+        time.sleep(0.3 * SLACK)  # by then it is in the pipe
+        os.kill(pid, signal.SIGKILL)
+        error = running.read().check_failed()
+    assert answer.wait() == "second"
+    told = upstream.exchanges[-1].request.json()["messages"][-1]["content"]
+    assert told.startswith("The tool server 'one' gave no result, and may have done this all the same."), told
+    assert error["should_retry"] is False
+
+
 def test_a_server_that_dies_in_every_call(start_gateway, tmp_path: Path) -> None:
     """Restarts are slowed down (1 s and more between them), but the model always gets its answer."""
     gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one"), "two": stdio(tmp_path / "two")})
@@ -194,6 +225,49 @@ def test_a_slow_start_holds_up_nobody_for_ever(start_gateway, tmp_path: Path) ->
     assert result(gateway, "good__echo", {"text": "x"}) == "x"
     assert time.monotonic() - began < 5 * SLACK
     wait_for(lambda: "last_error" in servers_of(gateway)["slow"], 3, "the reason in /health")
+
+
+def test_a_server_that_hangs_at_start_is_waited_for_once(start_gateway, tmp_path: Path) -> None:
+    """The first request waits as long as a start may take; after that nobody waits longer than a moment, whoever asks
+    and however often. When it comes up after all, its tools are there at once."""
+    slow = stdio(tmp_path / "slow", {"delay": {"initialize": 60, "server/discover": 60}}, start_timeout_ms=2500)
+    mcp = {"slow": slow, "good": stdio(tmp_path / "good")}
+    keys = ("sk-first-0123456789abcdef", "sk-second-0123456789abcdef")
+    gateway = start_gateway(with_tools(), mcp=mcp, keys=keys)
+
+    def ask_tools(key: str) -> tuple[float, str]:
+        began = time.monotonic()
+        answer = call(gateway, "POST", "/v1/chat/completions", chat_body("demo", "/tools"), key=key)
+        assert answer.status == 200 and "good__echo" in answer.body.decode()
+        return time.monotonic() - began, answer.body.decode()
+
+    assert 2.4 < ask_tools(keys[0])[0] < 2.5 + 1.5 * SLACK, "somebody has to wait"
+    end = time.monotonic() + 4 * SLACK
+    while time.monotonic() < end:
+        for key in keys:
+            took, _ = ask_tools(key)
+            assert took < 1.0 + 0.9 * SLACK, f"{took:.1f} s"
+        time.sleep(0.2)
+    assert len(records(tmp_path / "slow", "start")) >= 3, "it is tried again"
+    write_script(tmp_path / "slow", {"delay": {"initialize": 1.5}})
+    wait_for(lambda: "slow__echo" in ask_tools(keys[0])[1], 10, "the server that came up")
+    assert result(gateway, "slow__echo", {"text": "here"}) == "here"
+
+
+def test_a_list_that_does_not_come_is_waited_for_once(start_gateway, tmp_path: Path) -> None:
+    slow = stdio(tmp_path / "slow", {"delay": {"tools/list": 60}}, start_timeout_ms=2500)
+    gateway = start_gateway(with_tools(), mcp={"slow": slow, "good": stdio(tmp_path / "good")})
+    assert result(gateway, "good__echo", {"text": "x"}) == "x"
+    end = time.monotonic() + 4 * SLACK
+    while time.monotonic() < end:
+        began = time.monotonic()
+        assert result(gateway, "good__echo", {"text": "x"}) == "x"
+        assert time.monotonic() - began < 1.0 + 0.9 * SLACK
+        time.sleep(0.2)
+    assert len(records(tmp_path / "slow", "message", method="tools/list")) >= 2, "it is asked again"
+    assert len(records(tmp_path / "slow", "start")) == 1
+    write_script(tmp_path / "slow", {})
+    wait_for(lambda: "slow__echo" in chat(gateway, "demo", "/tools").body.decode(), 10, "the list")
 
 
 # ---- what children are given
@@ -338,7 +412,10 @@ def test_a_call_under_way_survives_the_reload_that_removes_its_server(start_gate
 # ---- HTTP servers
 
 
-def test_http_server_restarted_under_us(start_gateway, tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [404, 400])
+def test_http_server_restarted_under_us(start_gateway, tmp_path: Path, status: int) -> None:
+    """The specification has it say 404; servers built with older SDKs say 400."""
+    write_script(tmp_path / "second", {"forgotten": status})
     server = HttpServer(tmp_path / "first")
     gateway = start_gateway(with_tools(), mcp={"web": http(server)})
     assert result(gateway, "web__echo", {"text": "x"}) == "x"

@@ -45,12 +45,15 @@ class _Handler(BaseHTTPRequestHandler):
         http.scripted.record.add("http", method=message.get("method"), headers=headers)
         if refusal := http.scripted.script().get("refuse_http"):
             return self._plain(refusal)
+        called = (message.get("params") or {}).get("name")
+        if refusal := http.scripted.script().get("refuse_tools", {}).get(called):
+            return self._plain(refusal)
         modern = META + "protocolVersion" in ((message.get("params") or {}).get("_meta") or {})
         self._session = None
         if message.get("method") == "initialize":
             self._session = http.new_session()
         elif not modern and not self._known_session():
-            return self._plain(404)
+            return self._plain(http.scripted.script().get("forgotten", 404))
         if "id" not in message or "method" not in message:
             http.scripted.handle(message, lambda _: None, headers)
             return self._plain(202)

@@ -96,7 +96,8 @@ class Server:
 
     def script(self) -> dict:
         """era: legacy (default), modern or both. tools: names to offer. descriptions: by name. exit_at: a method.
-        delay: seconds by method. extra: further tool definitions."""
+        delay: seconds by method. extra: further tool definitions. Over HTTP also refuse_http: a status for all;
+        refuse_tools: statuses by tool; forgotten: what a session that is not known is told (404)."""
         try:
             return json.loads((self.folder / "script.json").read_text())
         except FileNotFoundError:
