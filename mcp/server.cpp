@@ -57,6 +57,16 @@ std::shared_ptr<core::Redactor> secrets_of(ServerSpec const& spec) {
     return secrets;
 }
 
+// What a program says instead of the protocol is often why nothing else comes of it.
+core::Error with_noise(core::Error error, std::string const& noise) {
+    auto const is_silence = error.code == Errc::kDeadlineExceeded || error.code == Errc::kUpstreamTimeout ||
+                            error.code == Errc::kUpstreamUnavailable;
+    if (!is_silence) return error;
+    if (error.message.ends_with('.')) error.message.pop_back();
+    error.message += "; it writes to stdout what is not the protocol: \"" + noise + "\".";
+    return error;
+}
+
 } // namespace
 
 Server::Server(TransportParts parts, std::shared_ptr<ServerSpec const> spec, Pins& pins, core::MetricSet& metrics)
@@ -151,6 +161,7 @@ core::Awaitable<void> Server::start(Seat& seat, Caller caller) {
         auto error = started.error();
         if (error.code == Errc::kDeadlineExceeded)
             error.message = "It was not ready within " + std::to_string(spec_->start_timeout.count() / 1000) + " s.";
+        if (!session->noise().empty()) error = with_noise(std::move(error), session->noise());
         ++failed_starts_;
         last_words_ = (*parts_.secrets)(session->diagnosis());
         failed(seat, error);

@@ -13,6 +13,8 @@ using core::make_error;
 using std::chrono::steady_clock;
 
 constexpr int kInputRoundsMax = 8; // input_required, then again
+constexpr std::size_t kNoiseBytesRead = 2'000;
+constexpr std::size_t kNoiseBytesShown = 120;
 
 double number_in(json::object const& object, char const* key) {
     auto const* const value = object.if_contains(key);
@@ -206,13 +208,11 @@ std::string Session::headers_of(Caller const& caller, Request const& request) co
 
 void Session::on_message(std::string_view text) {
     auto value = parse_json(text);
-    if (!value) {
-        parts_.loop.log().debug("mcp_message_dropped").add("server", spec_->label).add("reason", value.error().message);
-        return;
-    }
-    auto const take_one = [this](json::value&& one) {
+    if (!value) return note_noise(text, value.error());
+    auto const take_one = [this, text](json::value&& one) {
         auto message = to_message(std::move(one));
-        if (message) take(std::move(*message));
+        if (!message) return note_noise(text, message.error());
+        take(std::move(*message));
     };
     if (auto* const batch = value->if_array()) {
         for (auto& one : *batch)
@@ -220,6 +220,15 @@ void Session::on_message(std::string_view text) {
     } else {
         take_one(std::move(*value));
     }
+}
+
+// Programs print banners: no reason to give up, but worth telling when nothing else comes.
+void Session::note_noise(std::string_view text, core::Error const& reason) {
+    parts_.loop.log().debug("mcp_message_dropped").add("server", spec_->label).add("reason", reason.message);
+    if (!noise_.empty() || spec_->transport != Transport::kStdio) return;
+    auto shown = std::string(text.substr(0, kNoiseBytesRead));
+    if (parts_.secrets) shown = (*parts_.secrets)(std::move(shown));
+    noise_ = plain_text(shown, kNoiseBytesShown);
 }
 
 bool Session::is_waiting(std::int64_t id) const {

@@ -74,16 +74,19 @@ public:
         return capabilities_.contains({capability.data(), capability.size()});
     }
     std::string diagnosis() const { return channel_ ? channel_->diagnosis() : std::string(); }
+    /// The first thing that a program wrote to its standard output that is not the protocol; empty = there was none.
+    std::string const& noise() const noexcept { return noise_; }
 
 private:
     struct Pending;
 
-    void on_message(std::string_view json) override;
+    void on_message(std::string_view text) override;
     bool is_waiting(std::int64_t id) const override;
     void on_failed(std::int64_t id, core::Error error) override;
     void on_lost(core::Error reason) override;
 
     void take(Message message);
+    void note_noise(std::string_view text, core::Error const& reason);
     void take_notification(Message const& message);
     void answer(Message const& message);
     void send_answer(boost::json::value const& id, core::Result<boost::json::object> const& result);
@@ -119,6 +122,7 @@ private:
     int sampling_ = 0; // under way
     std::map<std::int64_t, Pending*> pending_;
     net::Broadcast answered_; // when there is none any more
+    std::string noise_;
     core::Cancellation life_;
     Caller starter_; // whose headers go with what belongs to no call
     net::TaskGroup tasks_;

@@ -33,7 +33,7 @@ struct Outgoing {
 class Inbox {
 public:
     virtual ~Inbox() = default;
-    virtual void on_message(std::string_view json) = 0; // one message, or an array of them (2025-03-26)
+    virtual void on_message(std::string_view text) = 0; // one message, an array of them (2025-03-26), or no JSON at all
     virtual bool is_waiting(std::int64_t id) const = 0; // a request that has not been answered yet
 
     /// The answer to this request cannot come any more. An HTTP error's status and body are in upstream_status and

@@ -188,9 +188,7 @@ private:
             return;
         }
         auto const start = line.text.find_first_not_of(" \t");
-        if (start == std::string_view::npos) return;
-        if (line.text[start] != '{' && line.text[start] != '[') return; // programs print banners: no reason to give up
-        inbox_.on_message(line.text);
+        if (start != std::string_view::npos) inbox_.on_message(line.text);
     }
 
     core::Awaitable<void> read_errors() {

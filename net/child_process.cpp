@@ -42,6 +42,13 @@ struct Pipe {
     }
 };
 
+// What the child says of itself when it cannot become the program.
+struct Failure {
+    enum class Step : int { kExec, kChdir };
+    int reason = 0;
+    Step step = Step::kExec;
+};
+
 struct Launch {
     char const* program;
     char* const* argv;
@@ -53,9 +60,9 @@ struct Launch {
 
 // Between fork and exec: async-signal-safe calls only, and no memory is asked for.
 [[noreturn]] void become(Launch const& launch) noexcept {
-    auto const fail = [&launch] {
-        auto const reason = errno;
-        [[maybe_unused]] auto const told = ::write(launch.failure, &reason, sizeof reason);
+    auto const fail = [&launch](Failure::Step step = Failure::Step::kExec) {
+        Failure const failure{errno, step};
+        [[maybe_unused]] auto const told = ::write(launch.failure, &failure, sizeof failure);
         ::_exit(127);
     };
     ::setpgid(0, 0);
@@ -75,7 +82,7 @@ struct Launch {
         limit.rlim_cur = kChildDescriptors;
         ::setrlimit(RLIMIT_NOFILE, &limit);
     }
-    if (launch.cwd && ::chdir(launch.cwd) != 0) fail();
+    if (launch.cwd && ::chdir(launch.cwd) != 0) fail(Failure::Step::kChdir);
     ::execvpe(launch.program, launch.argv, launch.envp);
     fail();
     ::_exit(127);
@@ -104,9 +111,12 @@ std::string find_program(std::string const& name, std::vector<std::string> const
     return name;
 }
 
-core::Error cannot_start(std::string const& program, int reason) {
-    return core::make_error(core::Errc::kUpstreamUnavailable,
-                            "The program '" + program + "' cannot be started: " + std::strerror(reason) + ".");
+core::Error cannot_start(ChildOptions const& options, Failure const& failure) {
+    auto text = "The program '" + options.program + "' cannot be started";
+    text += failure.step == Failure::Step::kChdir
+                ? ", because its folder (cwd) '" + options.cwd + "' cannot be entered: "
+                : std::string(": ");
+    return core::make_error(core::Errc::kUpstreamUnavailable, text + std::strerror(failure.reason) + ".");
 }
 
 } // namespace
@@ -116,8 +126,7 @@ core::Result<std::unique_ptr<ChildProcess>> ChildProcess::start(Loop& loop, Chil
     Pipe output;
     Pipe errors;
     Pipe failure;
-    if (!input.open() || !output.open() || !errors.open() || !failure.open())
-        return cannot_start(options.program, errno);
+    if (!input.open() || !output.open() || !errors.open() || !failure.open()) return cannot_start(options, {errno});
     auto const program = find_program(options.program, options.env);
     std::vector<std::string> args{options.program};
     args.insert(args.end(), options.args.begin(), options.args.end());
@@ -128,21 +137,21 @@ core::Result<std::unique_ptr<ChildProcess>> ChildProcess::start(Loop& loop, Chil
     Launch const launch{program.c_str(), argv.data(),  envp.data(),   cwd,       input.read,
                         output.write,    errors.write, failure.write, ::getpid()};
     auto const pid = ::fork();
-    if (pid < 0) return cannot_start(options.program, errno);
+    if (pid < 0) return cannot_start(options, {errno});
     if (pid == 0) become(launch);
     ::setpgid(pid, pid); // both sides: whoever comes first
     ChildGuard::add(pid);
     ::close(std::exchange(failure.write, -1));
-    auto reason = 0;
-    auto const told = ::read(failure.read, &reason, sizeof reason); // ends with exec, which closes the other side
+    Failure fault;
+    auto const told = ::read(failure.read, &fault, sizeof fault); // ends with exec, which closes the other side
     auto const pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
     if (told > 0 || pidfd < 0) {
-        if (told <= 0) reason = errno;
+        if (told <= 0) fault = {errno};
         ::kill(-pid, SIGKILL);
         ::waitpid(pid, nullptr, 0);
         ChildGuard::remove(pid);
         if (pidfd >= 0) ::close(pidfd);
-        return cannot_start(options.program, reason);
+        return cannot_start(options, fault);
     }
     for (auto const end : {input.write, output.read, errors.read})
         ::fcntl(end, F_SETFL, O_NONBLOCK);

@@ -270,6 +270,28 @@ def test_a_list_that_does_not_come_is_waited_for_once(start_gateway, tmp_path: P
     wait_for(lambda: "slow__echo" in chat(gateway, "demo", "/tools").body.decode(), 10, "the list")
 
 
+def test_why_a_program_cannot_be_used(start_gateway, tmp_path: Path) -> None:
+    """What is told names what is wrong: the folder and not the program, and what it writes in place of the protocol."""
+    chatter = "echo '[INFO] Starting server...'; echo second; exec sleep 600"
+    mcp = {
+        "nowhere": {"command": "cat", "cwd": str(tmp_path / "no-such-folder")},
+        "chatty": {"command": "/bin/sh", "args": ["-c", chatter], "start_timeout_ms": 1000},
+        "logs": {"command": "/bin/sh", "args": ["-c", """echo '{"level":"info"}'; exit 3"""]},
+    }
+    gateway = start_gateway(with_tools(), mcp=mcp)
+    assert chat(gateway, "demo", "hello").status == 200
+    wait_for(lambda: all("last_error" in one for one in servers_of(gateway).values()), 5, "the reasons in /health")
+    why = {label: one["last_error"] for label, one in servers_of(gateway).items()}
+    folder = tmp_path / "no-such-folder"
+    assert why["nowhere"] == (
+        f"The program 'cat' cannot be started, because its folder (cwd) '{folder}' cannot be entered: "
+        "No such file or directory."
+    )
+    said = "it writes to stdout what is not the protocol: "
+    assert why["chatty"] == f'It was not ready within 1 s; {said}"[INFO] Starting server...".'
+    assert why["logs"].endswith(f'; {said}"{{"level":"info"}}".') and "exit code 3" in why["logs"], why["logs"]
+
+
 # ---- what children are given
 
 
