@@ -44,7 +44,7 @@ struct ChatRequest {
     std::optional<std::int64_t> max_tokens = {}; // max_completion_tokens, else max_tokens
 
     std::unique_ptr<core::PooledText const> body = {}; // what the slices point into
-    std::list<std::string> made = {};             // slices that the body does not have: translations, unescaped names
+    std::list<std::string> made = {}; // slices that the body does not have: translations, unescaped names
 
     /// Its views are valid as long as this request, and are not moved with it: take a new one after a move.
     chat::Turn turn() const noexcept { return {messages, settings, tools, tool_choice, stream}; }
