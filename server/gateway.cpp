@@ -199,9 +199,7 @@ std::optional<core::Error> Gateway::check_origin(net::RequestHead const& head) c
 bool Gateway::origin_allowed(std::string_view origin, std::string_view host) const {
     auto const& list = shared_.cors_origins;
     if (std::find(list.begin(), list.end(), origin) != list.end()) return true;
-    auto const from = origin_host(origin);
-    if (from == host && (is_loopback_host(host) || !shared_.keys.empty())) return true;
-    return !wants_keys() && is_loopback_host(from); // a page that is served on this machine
+    return origin_host(origin) == host && (is_loopback_host(host) || !shared_.keys.empty());
 }
 
 net::Response Gateway::preflight(net::RequestHead const& head, Match const& match, net::Ticket const& ticket) const {
