@@ -119,7 +119,7 @@ TEST(ChatEncoder, OnlyWhatStandsTogetherIsSentTogether) {
     auto const sent = dialect->encode(*model, {history.messages, {}});
     ASSERT_TRUE(sent);
     EXPECT_EQ(boost::json::parse(sent->text()), boost::json::parse(history.expected()));
-    LongHistory const brief(10, 99);
+    LongHistory const brief(3, 99);
     EXPECT_EQ(dialect->encode(*model, {brief.messages, {}})->slice, "") << "copying is cheaper";
 }
 
