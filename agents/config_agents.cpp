@@ -115,9 +115,8 @@ void read_settings(ObjectReader const& reader, AgentConfig& agent, std::vector<s
     auto const settings = reader.free_object("model_settings");
     if (!settings || reader.scope().faults.size() > faults_before) return;
     agent.model_settings = *settings;
-    ObjectReader const written(reader.scope(), *reader.object("model_settings"),
-                               join_pointer(reader.pointer(), "model_settings"), unset);
-    check_model_settings(written, "agent " + in_quotes(agent.agent_id));
+    check_model_settings(reader.scope(), *reader.object("model_settings"),
+                         join_pointer(reader.pointer(), "model_settings"), unset, "agent " + in_quotes(agent.agent_id));
 }
 
 std::string both_reasons(std::string first, std::string const& second) {

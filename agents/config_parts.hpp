@@ -117,10 +117,11 @@ void finish_agents(FileScope& scope, std::vector<AgentConfig>& agents, std::vect
 
 // ---- config_settings.cpp
 
-/// Checks what an agent's `model_settings` say, as far as it is the same for every provider: faults for what a request
-/// could not say either, warnings for what has no effect or is likely misspelt. What is unknown is the provider's own.
-/// `whose` begins each warning.
-void check_model_settings(ObjectReader const& settings, std::string const& whose);
+/// Warns of what an agent's `model_settings` say that OpenAI would not take, that has no effect, or that is likely
+/// misspelt. All of it is sent, since other providers have bounds and members of their own. `whose` begins each
+/// warning.
+void check_model_settings(FileScope const& scope, boost::json::object const& object, std::string const& pointer,
+                          std::vector<std::string>& unset, std::string const& whose);
 
 // ---- config_mcp_roots.cpp
 

@@ -255,7 +255,8 @@ void complete_provider(ProviderConfig& config, ProviderType const& type, EnvLook
     }
     trim_base_url(config.base_url, type);
     bool const inherits = !own_base_url && !own_key;
-    if (inherits && config.api_key.empty() && !config.entra) {
+    auto const has_own_header = has_header(config.headers, key_header(config, type)); // it is sent in place of a key
+    if (inherits && config.api_key.empty() && !config.entra && !has_own_header) {
         auto key = value("_API_KEY");
         if (core::is_header_value(key)) {
             config.api_key = core::Secret(std::move(key));
@@ -264,7 +265,7 @@ void complete_provider(ProviderConfig& config, ProviderType const& type, EnvLook
         }
     }
     if (type.is_azure) {
-        complete_entra(config, env, inherits && config.api_key.empty());
+        complete_entra(config, env, inherits && config.api_key.empty() && !has_own_header);
         if (config.api_version.empty()) config.api_version = value("_API_VERSION");
         if (config.api_version.empty()) config.api_version = kAzureApiVersion;
     }

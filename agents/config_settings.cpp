@@ -1,10 +1,12 @@
 // The model_settings of an agent, see config_parts.hpp.
 // Owned by one load of the configuration.
-// Bounds are those of a request (chat/setting_bounds.hpp): what a client may not say, an agent need not say either.
+// Bounds are OpenAI's (chat/setting_bounds.hpp). Other servers take more, -1 for "without limit" for one, so what is
+// outside of them is told and sent.
 #include <boost/json/array.hpp>
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "agents/config_json.hpp"
@@ -30,91 +32,91 @@ constexpr std::array<std::pair<std::string_view, chat::NumberBounds>, 4> kNumber
 
 // What providers take besides: known, so that it is not held for something misspelt. Ollama, Responses, OpenRouter,
 // vLLM, llama.cpp, the demo.
-constexpr std::array kOfProviders = std::to_array<std::string_view>({"stop",
-                                                                     "logit_bias",
-                                                                     "user",
-                                                                     "modalities",
-                                                                     "reasoning_effort",
-                                                                     "verbosity",
-                                                                     "tool_choice",
-                                                                     "functions",
-                                                                     "function_call",
-                                                                     "moderation",
-                                                                     "think",
-                                                                     "format",
-                                                                     "options",
-                                                                     "keep_alive",
-                                                                     "num_ctx",
-                                                                     "num_predict",
-                                                                     "num_keep",
-                                                                     "num_gpu",
-                                                                     "main_gpu",
-                                                                     "num_thread",
-                                                                     "num_batch",
-                                                                     "use_mmap",
-                                                                     "use_mlock",
-                                                                     "numa",
-                                                                     "low_vram",
-                                                                     "top_k",
-                                                                     "min_p",
-                                                                     "typical_p",
-                                                                     "tfs_z",
-                                                                     "repeat_penalty",
-                                                                     "repeat_last_n",
-                                                                     "mirostat",
-                                                                     "mirostat_eta",
-                                                                     "mirostat_tau",
-                                                                     "draft_num_predict",
-                                                                     "truncate",
-                                                                     "shift",
-                                                                     "reasoning",
-                                                                     "text",
-                                                                     "include",
-                                                                     "truncation",
-                                                                     "max_output_tokens",
-                                                                     "max_tool_calls",
-                                                                     "context_management",
-                                                                     "provider",
-                                                                     "models",
-                                                                     "route",
-                                                                     "transforms",
-                                                                     "plugins",
-                                                                     "usage",
-                                                                     "top_a",
-                                                                     "include_reasoning",
-                                                                     "min_tokens",
-                                                                     "repetition_penalty",
-                                                                     "length_penalty",
-                                                                     "stop_token_ids",
-                                                                     "bad_words",
-                                                                     "best_of",
-                                                                     "ignore_eos",
-                                                                     "prompt_logprobs",
-                                                                     "guided_json",
-                                                                     "guided_regex",
-                                                                     "guided_choice",
-                                                                     "guided_grammar",
-                                                                     "structured_outputs",
-                                                                     "n_predict",
-                                                                     "n_keep",
-                                                                     "n_probs",
-                                                                     "cache_prompt",
-                                                                     "id_slot",
-                                                                     "samplers",
-                                                                     "grammar",
-                                                                     "json_schema",
-                                                                     "reasoning_format",
-                                                                     "reasoning_budget",
-                                                                     "thinking",
-                                                                     "enable_thinking",
-                                                                     "thinking_budget",
-                                                                     "chat_template_kwargs",
-                                                                     "data_sources",
-                                                                     "min_keep",
-                                                                     "priority",
-                                                                     "penalize_newline",
-                                                                     "demo_delay_ms",
-                                                                     "user_security_context"});
+constexpr std::string_view kOfProviders[] = {"stop",
+                                             "logit_bias",
+                                             "user",
+                                             "modalities",
+                                             "reasoning_effort",
+                                             "verbosity",
+                                             "tool_choice",
+                                             "functions",
+                                             "function_call",
+                                             "moderation",
+                                             "think",
+                                             "format",
+                                             "options",
+                                             "keep_alive",
+                                             "num_ctx",
+                                             "num_predict",
+                                             "num_keep",
+                                             "num_gpu",
+                                             "main_gpu",
+                                             "num_thread",
+                                             "num_batch",
+                                             "use_mmap",
+                                             "use_mlock",
+                                             "numa",
+                                             "low_vram",
+                                             "top_k",
+                                             "min_p",
+                                             "typical_p",
+                                             "tfs_z",
+                                             "repeat_penalty",
+                                             "repeat_last_n",
+                                             "mirostat",
+                                             "mirostat_eta",
+                                             "mirostat_tau",
+                                             "draft_num_predict",
+                                             "truncate",
+                                             "shift",
+                                             "reasoning",
+                                             "text",
+                                             "include",
+                                             "truncation",
+                                             "max_output_tokens",
+                                             "max_tool_calls",
+                                             "context_management",
+                                             "provider",
+                                             "models",
+                                             "route",
+                                             "transforms",
+                                             "plugins",
+                                             "usage",
+                                             "top_a",
+                                             "include_reasoning",
+                                             "min_tokens",
+                                             "repetition_penalty",
+                                             "length_penalty",
+                                             "stop_token_ids",
+                                             "bad_words",
+                                             "best_of",
+                                             "ignore_eos",
+                                             "prompt_logprobs",
+                                             "guided_json",
+                                             "guided_regex",
+                                             "guided_choice",
+                                             "guided_grammar",
+                                             "structured_outputs",
+                                             "n_predict",
+                                             "n_keep",
+                                             "n_probs",
+                                             "cache_prompt",
+                                             "id_slot",
+                                             "samplers",
+                                             "grammar",
+                                             "json_schema",
+                                             "reasoning_format",
+                                             "reasoning_budget",
+                                             "thinking",
+                                             "enable_thinking",
+                                             "thinking_budget",
+                                             "chat_template_kwargs",
+                                             "data_sources",
+                                             "min_keep",
+                                             "priority",
+                                             "penalize_newline",
+                                             "demo_delay_ms",
+                                             "user_security_context"};
 
 // Never sent, wherever it stands, and where it belongs.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 21> kNoEffect{
@@ -142,7 +144,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 21> kNoEffec
 
 Names known_names() {
     Names out;
-    auto const add = [&out](auto const& names) { out.insert(out.end(), names.begin(), names.end()); };
+    auto const add = [&out](auto const& names) { out.insert(out.end(), std::begin(names), std::end(names)); };
     add(kFlags);
     add(kTexts);
     add(kObjects);
@@ -204,9 +206,7 @@ void warn_of_names(ObjectReader const& settings, std::string const& whose) {
     }
 }
 
-} // namespace
-
-void check_model_settings(ObjectReader const& settings, std::string const& whose) {
+void check_values(ObjectReader const& settings) {
     for (auto const& setting : chat::kIntegerSettings)
         settings.integer(setting.name, setting.min, setting.max);
     for (auto const& [name, bounds] : kNumbers)
@@ -223,7 +223,21 @@ void check_model_settings(ObjectReader const& settings, std::string const& whose
     check_stop(settings);
     check_logit_bias(settings);
     check_user(settings);
+}
+
+} // namespace
+
+void check_model_settings(FileScope const& scope, json::object const& object, std::string const& pointer,
+                          std::vector<std::string>& unset, std::string const& whose) {
+    std::vector<Fault> found;
+    FileScope aside{scope.file, scope.lookup, found, scope.warnings};
+    ObjectReader const settings(aside, object, pointer, unset);
+    check_values(settings);
     warn_of_names(settings, whose);
+    for (auto const& fault : found) {
+        scope.warnings.push_back(whose + ": model_settings: " + fault.pointer.substr(pointer.size() + 1) + " is " +
+                                 fault.found + ", and OpenAI takes " + fault.allowed + "; it is sent as it is");
+    }
 }
 
 } // namespace parley::agents

@@ -20,6 +20,9 @@ std::string pooled_text(std::size_t capacity);
 /// memory that was kept first is freed for it.
 void recycle_text(std::string&& text) noexcept;
 
+/// What this thread's pool holds; at most kPoolBytesMax.
+std::size_t pooled_bytes() noexcept;
+
 /// A text that does not change, and whose memory is kept for another one in the end.
 class PooledText {
 public:

@@ -115,7 +115,7 @@ core::Task<std::shared_ptr<Session>> Server::session(core::Context const& contex
             tasks_.spawn(start(seat, caller));
         }
         // Somebody has to wait for the first start, but after one that failed it may be the same again.
-        auto const is_in_doubt = seat.failures > 0 || failed_starts_ > 0;
+        auto const is_in_doubt = seat.failures > 0 || hung_starts_ > 0;
         auto const until = is_in_doubt ? seat.start_begun + kPatience : core::SteadyTime::max();
         auto const end = std::min(until, context.deadline);
         while (seat.starting && !context.cancellation.cancelled() && steady_clock::now() < end)
@@ -124,7 +124,9 @@ core::Task<std::shared_ptr<Session>> Server::session(core::Context const& contex
         if (seat.starting && steady_clock::now() >= context.deadline)
             co_return make_error(Errc::kDeadlineExceeded, "The run took longer than this agent may take.");
         if (seat.starting) {
-            auto const& reason = seat.last_error.empty() ? last_error_ : seat.last_error;
+            // Another one's reason may be about that one's account.
+            auto const reason =
+                seat.last_error.empty() ? std::string("It did not start in time before.") : seat.last_error;
             co_return make_error(Errc::kUpstreamUnavailable, reason + " It is being started again.");
         }
         if (seat.failures > failures) co_return make_error(Errc::kUpstreamUnavailable, seat.last_error);
@@ -143,7 +145,7 @@ core::Awaitable<void> Server::start(Seat& seat, Caller caller) {
     if (started && closing_) { // nobody would close it any more
         co_await session->close();
     } else if (started) {
-        failed_starts_ = 0;
+        hung_starts_ = 0;
         seat.session = std::move(session);
         seat.proven = false;
         seat.last_error.clear();
@@ -159,10 +161,11 @@ core::Awaitable<void> Server::start(Seat& seat, Caller caller) {
             .add("name", server_name_);
     } else {
         auto error = started.error();
-        if (error.code == Errc::kDeadlineExceeded)
+        if (error.code == Errc::kDeadlineExceeded) {
+            ++hung_starts_; // that says something of the server, whoever asked
             error.message = "It was not ready within " + std::to_string(spec_->start_timeout.count() / 1000) + " s.";
+        }
         if (!session->noise().empty()) error = with_noise(std::move(error), session->noise());
-        ++failed_starts_;
         last_words_ = (*parts_.secrets)(session->diagnosis());
         failed(seat, error);
         co_await session->close();

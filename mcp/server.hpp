@@ -113,7 +113,7 @@ private:
     std::string pin_identity_;
     std::map<std::string, std::shared_ptr<Seat>> seats_;
     EraMemory era_;
-    int failed_starts_ = 0; // in a row, of all seats
+    int hung_starts_ = 0; // in a row, of all seats
     std::string last_error_;
     std::string last_words_; // of a program that has ended
     std::string server_name_;

@@ -119,9 +119,11 @@ std::vector<StoredTurn> path_along(std::vector<StoredTurn> tree, TurnId const& h
 // written at the same time the one that was asked for later counts.
 std::string renewed_columns() {
     std::string sql;
-    for (std::string const column : {"asked_ms", "messages", "finish", "model", "prompt_tokens", "completion_tokens"}) {
-        sql += ", " + column + " = CASE WHEN excluded.asked_ms >= turns.asked_ms THEN excluded." + column +
-               " ELSE turns." + column + " END";
+    for (std::string const column : {"asked_ms", "created_ms", "idempotency_key", "agent", "client_id", "messages",
+                                     "finish", "model", "prompt_tokens", "completion_tokens"}) {
+        if (!sql.empty()) sql += ", ";
+        sql += column + " = CASE WHEN excluded.asked_ms >= turns.asked_ms THEN excluded." + column + " ELSE turns." +
+               column + " END";
     }
     return sql;
 }
@@ -283,8 +285,7 @@ core::Task<bool> Conversations::answer(core::Context const& context, Conversatio
     // The same words again, made anew: it is the latest now.
     statement.sql +=
         "FROM turns p WHERE p.tenant = $1 AND p.conversation = $2 AND p.id = $4 "
-        "ON CONFLICT (tenant, conversation, id) DO UPDATE SET created_ms = excluded.created_ms, "
-        "idempotency_key = excluded.idempotency_key, agent = excluded.agent, client_id = excluded.client_id" +
+        "ON CONFLICT (tenant, conversation, id) DO UPDATE SET " +
         renewed_columns();
     batch.push_back(std::move(statement));
     auto const written = co_await database_.write(context, std::move(batch));

@@ -162,6 +162,7 @@ core::Awaitable<bool> Connection::decompress(Request& request, std::string_view 
         }
         if (*done) break;
         co_await boost::asio::post(loop_.executor(), use_awaitable); // others have their turn
+        if (lost_) co_return false;
     }
     request.body = packed.take();
     request.body.reserve(request.body.size() + kBodyPadding);

@@ -247,10 +247,27 @@ core::Awaitable<void> Gateway::handle(net::Request& request, net::Exchange& exch
         }
     } catch (...) {
         thrown = std::current_exception();
-        state.status = 500;
     }
+    if (thrown) end_thrown(thrown, exchange, state);
     log(state, exchange.client_gone());
-    if (thrown) std::rethrow_exception(thrown);
+}
+
+// What was begun stays cut, which the client sees as an end that is none.
+void Gateway::end_thrown(std::exception_ptr const& thrown, net::Exchange& exchange, RequestState& state) {
+    std::string what = "an unknown exception";
+    try {
+        std::rethrow_exception(thrown);
+    } catch (std::exception const& e) {
+        what = e.what();
+    } catch (...) { // NOLINT(bugprone-empty-catch): said above
+    }
+    loop_.log().error("handler_threw").add("request_id", state.request_id).add("what", what);
+    auto error =
+        core::make_error(Errc::kInternal, "Parley failed to answer this request. This is a bug; the log has more.");
+    error.should_retry = false; // a tool may have run before it
+    if (state.status == 0) return fail(exchange, state, error);
+    state.status = 500;
+    note(state, error);
 }
 
 bool Gateway::is_large(net::Request const& request) const noexcept {

@@ -151,6 +151,7 @@ private:
     static void note(RequestState& state, core::Error const& error);
     void answer(net::Exchange& exchange, RequestState& state, net::Response response);
     void fail(net::Exchange& exchange, RequestState& state, core::Error const& error);
+    void end_thrown(std::exception_ptr const& thrown, net::Exchange& exchange, RequestState& state);
     void decorate(net::Response& response, RequestState const& state) const;
     // gateway_keys.cpp
     std::optional<core::Error> check_key(net::RequestHead const& head, Scope scope, net::Ticket& ticket) const;

@@ -227,12 +227,16 @@ core::Result<std::string> read_if_there(std::string const& path) {
     auto const cannot = [&fault] { return fault("cannot be read: " + std::system_category().message(errno)); };
     auto const file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) return std::string();
+    struct stat about = {};
+    if (file < 0 && errno == EACCES && ::stat(path.c_str(), &about) != 0) {
+        return fault("may be there, but its folder may not be entered by this user (" +
+                     std::system_category().message(EACCES) + "): start this in another folder");
+    }
     if (file < 0) return cannot();
     struct Closing {
         int descriptor;
         ~Closing() { ::close(descriptor); }
     } const closing{file};
-    struct stat about = {};
     if (::fstat(file, &about) == 0 && S_ISDIR(about.st_mode)) {
         return fault("is a directory, where a file is wanted (Docker makes one when the file of a mount is missing)");
     }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/header_text.hpp"
 #include "policy/api_keys.hpp"
 
 namespace parley::server {
@@ -69,7 +70,7 @@ std::vector<std::string> key_list_faults(std::string_view list) {
 }
 
 std::string header_name_fault(std::string_view name) {
-    if (!name.empty() && all_of(name, "!#$%&'*+-.^_`|~")) return {};
+    if (core::is_header_name(name)) return {};
     return "'" + std::string(name) + "' is not the name of a header: letters, digits and hyphens, as in x-session-id";
 }
 
@@ -77,6 +78,8 @@ std::string normal_origin(std::string_view origin) {
     std::string normal(origin);
     std::ranges::transform(normal, normal.begin(),
                            [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+    // Hosts of other schemes are opaque, and are sent as they were given to the page.
+    if (!normal.starts_with("http://") && !normal.starts_with("https://")) return std::string(origin);
     for (auto const& [scheme, port] : {std::pair<std::string_view, std::string_view>{"http://", ":80"},
                                        std::pair<std::string_view, std::string_view>{"https://", ":443"}}) {
         if (normal.starts_with(scheme) && normal.ends_with(port)) normal.resize(normal.size() - port.size());

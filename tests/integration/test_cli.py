@@ -178,15 +178,12 @@ def test_validate_and_agents_give_the_same_reasons(tmp_path: Path) -> None:
 def test_validate_checks_model_settings(tmp_path: Path) -> None:
     settings = {"temperature": 9, "max_tokens": -1, "temprature": 0.5, "stream": False, "messages": [{}], "n": 3}
     done = validated(tmp_path, config(demo_agent(model_settings=settings)), "--json")
-    assert done.returncode == 1
+    assert done.returncode == 0, "other servers take more than OpenAI"
     report = json.loads(done.stdout)
-    assert {fault["pointer"].rsplit("/", 1)[1]: fault["found"] for fault in report["faults"]} == {
-        "temperature": "9",
-        "max_tokens": "-1",
-    }
     warnings = "\n".join(report["warnings"])
     assert 'did you mean "temperature"' in warnings and '"stream" has no effect' in warnings
     assert '"messages" has no effect' in warnings and '"n"' not in warnings
+    assert "temperature is 9, and OpenAI takes" in warnings and "max_tokens is -1, and OpenAI takes" in warnings
 
 
 def test_validate_names_the_byte_that_is_not_utf8(tmp_path: Path) -> None:

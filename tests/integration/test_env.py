@@ -350,7 +350,7 @@ def test_the_demo_ends_in_time_too(start_gateway) -> None:
     began = time.monotonic()
     seen = stream(gateway, "demo", "/slow 400 one two three four five six seven eight nine")
     assert seen.check_failed()["code"] == "deadline_exceeded" and seen.text.startswith("one"), seen
-    assert 0.9 < time.monotonic() - began < 1.6 * SLACK
+    assert 0.9 < time.monotonic() - began < 3 * SLACK
     assert "nine" not in seen.text
 
 

@@ -881,7 +881,6 @@ def test_h32_a_client_that_pauses_is_no_model_that_is_silent(start_gateway, upst
     assert [end["failures_in_a_row"] for model in provider["models"] for end in model["endpoints"]] == [0]
 
 
-
 # ---- H33 fragmentation
 
 

@@ -246,7 +246,7 @@ def test_a_server_that_hangs_at_start_is_waited_for_once(start_gateway, tmp_path
     while time.monotonic() < end:
         for key in keys:
             took, _ = ask_tools(key)
-            assert took < 1.0 + 0.9 * SLACK, f"{took:.1f} s"
+            assert took < 1.4 + SLACK, f"{took:.1f} s"
         time.sleep(0.2)
     assert len(records(tmp_path / "slow", "start")) >= 3, "it is tried again"
     write_script(tmp_path / "slow", {"delay": {"initialize": 1.5}})
@@ -262,7 +262,7 @@ def test_a_list_that_does_not_come_is_waited_for_once(start_gateway, tmp_path: P
     while time.monotonic() < end:
         began = time.monotonic()
         assert result(gateway, "good__echo", {"text": "x"}) == "x"
-        assert time.monotonic() - began < 1.0 + 0.9 * SLACK
+        assert time.monotonic() - began < 1.4 + SLACK
         time.sleep(0.2)
     assert len(records(tmp_path / "slow", "message", method="tools/list")) >= 2, "it is asked again"
     assert len(records(tmp_path / "slow", "start")) == 1

@@ -244,6 +244,36 @@ TEST(ConfigAgents, SaysWhichModelSettingsHaveNoEffect) {
         EXPECT_TRUE(testing::mentions(loaded.warnings, "model_settings: \"" + name + "\" has no effect: ")) << name;
 }
 
+// Other servers take more than OpenAI: -1 tokens, a temperature of 3.
+TEST(ConfigAgents, WarnsOfSettingsThatOpenAiWouldNotTake) {
+    std::vector<std::pair<std::string, std::string>> const rows = {
+        {R"("temperature": 9)", "temperature is 9"},
+        {R"("temperature": "hot")", "temperature is a string"},
+        {R"("top_p": 1e1)", "top_p is 10"},
+        {R"("presence_penalty": -2.5)", "presence_penalty is -2.5"},
+        {R"("max_tokens": -1)", "max_tokens is -1"},
+        {R"("max_completion_tokens": 0.5)", "max_completion_tokens is 0.5"},
+        {R"("n": 0)", "n is 0"},
+        {R"("seed": "1")", "seed is a string"},
+        {R"("top_logprobs": 21)", "top_logprobs is 21"},
+        {R"("logprobs": 1)", "logprobs is a number"},
+        {R"("stop": 1)", "stop is a number"},
+        {R"("metadata": [])", "metadata is an array"},
+        {R"("reasoning_effort": "hgh")", "reasoning_effort is \"hgh\""},
+        {R"("user": 1)", "user is a number"},
+        {R"("modalities": "text")", "modalities is a string"},
+        {R"("logit_bias": {"1": 101})", "logit_bias/1 is 101"},
+    };
+    for (auto const& [setting, told] : rows) {
+        auto const loaded =
+            load({.agent_config = R"({"agent_id": "a", "provider": "demo", "model_settings": {)" + setting + "}}"});
+        ASSERT_TRUE(loaded.config.has_value()) << testing::report(loaded);
+        ASSERT_EQ(loaded.warnings.size(), 1U) << setting;
+        EXPECT_TRUE(testing::mentions(loaded.warnings, "agent \"a\": model_settings: " + told + ", and OpenAI takes "))
+            << loaded.warnings[0];
+    }
+}
+
 TEST(ConfigAgents, AVariableThatIsMissingIsNoWrongSetting) {
     auto const loaded = load({.agent_config = R"({"agent_id": "a", "provider": "demo", "model_settings": {
         "reasoning_effort": "${EFFORT}", "service_tier": "${TIER}"}})"});
