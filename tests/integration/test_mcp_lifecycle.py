@@ -254,6 +254,19 @@ def test_a_server_that_hangs_at_start_is_waited_for_once(start_gateway, tmp_path
     assert result(gateway, "slow__echo", {"text": "here"}) == "here"
 
 
+def test_one_users_refusal_is_no_doubt_about_anothers_start(start_gateway, request, tmp_path: Path) -> None:
+    """Each has a session of their own, which takes its time to begin."""
+    web = HttpServer(tmp_path / "web")
+    request.addfinalizer(web.stop)
+    keys = ("sk-first-0123456789abcdef", "sk-second-0123456789abcdef")
+    gateway = start_gateway(with_tools(), mcp={"web": http(web)}, keys=keys)
+    write_script(tmp_path / "web", {"refuse_http": 403})
+    tools = [call(gateway, "POST", "/v1/chat/completions", chat_body("demo", "/tools"), key=keys[0]).body.decode()]
+    write_script(tmp_path / "web", {"delay": {"initialize": 1.5}})
+    tools += [call(gateway, "POST", "/v1/chat/completions", chat_body("demo", "/tools"), key=keys[1]).body.decode()]
+    assert ["web__echo" in shown for shown in tools] == [False, True], tools
+
+
 def test_a_list_that_does_not_come_is_waited_for_once(start_gateway, tmp_path: Path) -> None:
     slow = stdio(tmp_path / "slow", {"delay": {"tools/list": 60}}, start_timeout_ms=2500)
     gateway = start_gateway(with_tools(), mcp={"slow": slow, "good": stdio(tmp_path / "good")})
