@@ -209,9 +209,9 @@ int keys_create(Flags const& flags, KeyOptions const& options) {
         complain(fault);
         return kExitUsage;
     }
-    // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): it lives until the loop has ended
     return with_store(
         flags,
+        // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): it lives until the loop has ended
         [&](core::Context const& context, storage::Database& database) -> core::Task<> {
             KeyStore keys(database, wall_clock_ms, who());
             auto const made = co_await keys.create(context, wanted);
