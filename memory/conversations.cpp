@@ -133,8 +133,7 @@ Value or_null(std::optional<std::int64_t> value) {
 }
 
 std::optional<std::int64_t> integer_or_null(Value const& value) {
-    if (std::holds_alternative<std::monostate>(value)) return std::nullopt;
-    return storage::integer(value);
+    return std::holds_alternative<std::monostate>(value) ? std::nullopt : std::optional(storage::integer(value));
 }
 
 } // namespace
