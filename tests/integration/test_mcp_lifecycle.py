@@ -129,12 +129,19 @@ def test_death_between_calls_is_not_noticed(start_gateway, tmp_path: Path) -> No
     wait_for(lambda: children(gateway.pid) == [], 2, "no zombie")
 
 
+def stop(pid: int) -> None:
+    """SIGSTOP, and until it stands: a thread that the signal has not reached may still read."""
+    os.kill(pid, signal.SIGSTOP)
+    states = [task / "stat" for task in Path(f"/proc/{pid}/task").iterdir()]
+    wait_for(lambda: all(one.read_text().rpartition(")")[2].split()[0] == "T" for one in states), 10, "it to stand")
+
+
 def test_a_call_that_nobody_has_read_is_made_again(start_gateway, tmp_path: Path) -> None:
     """It is in the pipe of a program that is stopped, and then killed: nothing was done, so nothing is lost."""
     gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")})
     assert result(gateway, "one__echo", {"text": "first"}) == "first"
     pid = pid_of(tmp_path / "one")
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     answer = Answering(gateway, "one__echo", {"text": "second"})
     time.sleep(0.3 * SLACK)  # by then it is in the pipe; were it not, the outcome would be the same
     os.kill(pid, signal.SIGKILL)
@@ -156,7 +163,7 @@ def test_a_call_under_way_is_not_taken_for_one_that_nobody_has_read(
     with Stream(gateway, chat_body("relay", "go", stream=True)) as running:
         wait_record(tmp_path / "one", "hanging")
         pid = pid_of(tmp_path / "one")
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         answer = Answering(gateway, "one__echo", {"text": "second"})
         time.sleep(0.3 * SLACK)  # by then it is in the pipe
         os.kill(pid, signal.SIGKILL)
