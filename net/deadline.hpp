@@ -74,7 +74,7 @@ public:
 private:
     friend class Deadline;
     using List = boost::intrusive::list<Deadline, boost::intrusive::constant_time_size<false>>;
-    static constexpr std::int64_t kPlaces = 1024; // a turn of 51 s: an idle timer is looked at once or twice
+    static constexpr std::int64_t kPlaces = 256; // a turn of 13 s: an idle timer of a minute is looked at five times
 
     static std::int64_t tick_of(core::SteadyTime when) noexcept { return when.time_since_epoch() / kTick; }
     List& place_of(std::int64_t tick) noexcept { return places_[static_cast<std::size_t>(tick % kPlaces)]; }
