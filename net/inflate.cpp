@@ -55,13 +55,4 @@ core::Result<bool> Gunzip::step() {
     return false;
 }
 
-core::Result<std::string> gunzip(std::string_view bytes, std::size_t bytes_max) {
-    Gunzip packed(bytes, bytes_max);
-    for (;;) {
-        auto const done = packed.step();
-        if (!done) return done.error();
-        if (*done) return packed.take();
-    }
-}
-
 } // namespace parley::net

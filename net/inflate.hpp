@@ -34,7 +34,4 @@ private:
     std::string out_;
 };
 
-/// All at once. Errors: those of Gunzip::step().
-core::Result<std::string> gunzip(std::string_view bytes, std::size_t bytes_max);
-
 } // namespace parley::net

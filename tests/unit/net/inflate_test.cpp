@@ -4,6 +4,7 @@
 #include <zlib.h>
 
 #include <string>
+#include <string_view>
 
 namespace parley::net {
 namespace {
@@ -20,6 +21,15 @@ std::string gzip(std::string const& text) {
     out.resize(out.size() - stream.avail_out);
     deflateEnd(&stream);
     return out;
+}
+
+core::Result<std::string> gunzip(std::string_view bytes, std::size_t bytes_max) {
+    Gunzip packed(bytes, bytes_max);
+    for (;;) {
+        auto const done = packed.step();
+        if (!done) return done.error();
+        if (*done) return packed.take();
+    }
 }
 
 TEST(Inflate, ReadsBackWhatWasPacked) {
