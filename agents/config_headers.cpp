@@ -5,24 +5,18 @@
 
 #include "agents/config_json.hpp"
 #include "agents/config_parts.hpp"
+#include "core/ascii.hpp"
 #include "core/header_text.hpp"
 
 namespace parley::agents {
 namespace {
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (auto& c : out)
-        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    return out;
-}
 
 constexpr std::string_view kNotOneLine = "a value with a line end or control character in it";
 
 } // namespace
 
 bool is_same_header(std::string_view one, std::string_view other) {
-    return lower(one) == lower(other);
+    return core::is_same_but_case(one, other);
 }
 
 std::optional<std::string> read_one_line(ObjectReader const& reader, std::string_view key) {

@@ -7,6 +7,7 @@
 
 #include "agents/config_json.hpp"
 #include "agents/config_parts.hpp"
+#include "core/ascii.hpp"
 #include "core/dotenv.hpp"
 
 namespace parley::agents {
@@ -87,12 +88,6 @@ constexpr std::array<std::string_view, 12> kNeverForwarded{
     "authorization", "proxy-authorization", "cookie", "set-cookie",        "x-api-key", "api-key", "content-length",
     "host",          "connection",          "te",     "transfer-encoding", "upgrade"};
 
-std::string lower_case(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-    return text;
-}
-
 // A path in mcp.json is relative to that file.
 std::string beside(std::string const& file, std::string const& path) {
     return (std::filesystem::path(file).parent_path() / path).lexically_normal().string();
@@ -122,7 +117,7 @@ void read_forwarded(ObjectReader const& reader, McpServerConfig& server) {
     if (!key) return;
     auto names = reader.texts(*key).value_or(std::vector<std::string>{});
     for (auto& name : names) {
-        name = lower_case(std::move(name));
+        name = core::ascii_lower(name);
         if (std::find(kNeverForwarded.begin(), kNeverForwarded.end(), name) == kNeverForwarded.end()) continue;
         reader.fault(*key, in_quotes(name), "names of headers that are neither credentials nor part of the transport",
                      "tokens of clients are for this gateway only; give the server its own under \"headers\"");

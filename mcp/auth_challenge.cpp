@@ -1,6 +1,7 @@
 // WWW-Authenticate and scopes: the small grammars.
 #include <algorithm>
 
+#include "core/ascii.hpp"
 #include "mcp/auth_metadata.hpp"
 
 namespace parley::mcp {
@@ -11,12 +12,6 @@ constexpr std::size_t kScopesMax = 100;
 bool is_token_char(char c) noexcept {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    std::ranges::transform(out, out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
-    return out;
 }
 
 class ChallengeReader {
@@ -32,9 +27,9 @@ public:
             if (!text_.empty() && text_.front() == '=' && known_.has_value()) {
                 text_.remove_prefix(1);
                 skip(" \t");
-                take(lower(word), value());
+                take(core::ascii_lower(word), value());
             } else {
-                begin(lower(word));
+                begin(core::ascii_lower(word));
             }
         }
     }

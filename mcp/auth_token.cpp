@@ -6,6 +6,7 @@
 #include <charconv>
 #include <utility>
 
+#include "core/ascii.hpp"
 #include "core/base64.hpp"
 #include "core/json.hpp"
 #include "core/percent.hpp"
@@ -50,11 +51,6 @@ bool is_error_code(std::string_view code) noexcept {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
                c == '.' || c == ':';
     });
-}
-
-std::string lower(std::string text) {
-    std::ranges::transform(text, text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
-    return text;
 }
 
 /// RFC 7523 §3, with the issuer as the only audience (RFC 7523bis).
@@ -132,7 +128,7 @@ core::Result<TokenAnswer> TokenEndpoint::read(OAuthAnswer const& answer, TokenRe
     out.issued_token_type = text_of(object, "issued_token_type");
     out.token.access = core::Secret(std::move(access));
     out.token.refresh = core::Secret(text_of(object, "refresh_token"));
-    auto const type = lower(text_of(object, "token_type"));
+    auto const type = core::ascii_lower(text_of(object, "token_type"));
     out.token.dpop = type == "dpop";
     if (type != "dpop" && type != "bearer" && type != "n_a" && !type.empty())
         return unreadable("with a token_type unknown here");

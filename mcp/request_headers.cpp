@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
+#include "core/ascii.hpp"
 #include "core/base64.hpp"
 #include "core/header_text.hpp"
 #include "mcp/protocol.hpp"
@@ -16,12 +16,6 @@ namespace json = boost::json;
 constexpr std::size_t kSchemaDepthMax = 32;
 constexpr std::string_view kBase64Start = "=?base64?";
 constexpr std::string_view kBase64End = "?=";
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return out;
-}
 
 // {{user_id}} and its like, in one pass: what is put in is not looked at again, or a user could name another one.
 // Unknown ones stay: they may be the server's own.
@@ -94,7 +88,8 @@ private:
         auto const type = text_in(property, "type");
         if (type != "string" && type != "integer" && type != "boolean")
             return refused(at + "is on something that is no string, integer or boolean");
-        auto const same = std::ranges::any_of(found, [&](auto const& one) { return lower(one.name) == lower(name); });
+        auto const same =
+            std::ranges::any_of(found, [&](auto const& one) { return core::is_same_but_case(one.name, name); });
         if (same) return refused(at + "is there twice");
         found.push_back({path_, std::string(name)});
         return {};
@@ -130,12 +125,13 @@ std::string caller_headers(ServerSpec const& spec, Caller const& caller) {
     constexpr std::string_view kUserHeader = "x-user-id";
     std::string out;
     for (auto const& [name, value] : spec.headers) {
-        auto const magic = value.empty() && lower(name) == kUserHeader; // the original format's way to ask for it
+        // An empty one is the original format's way to ask for it.
+        auto const magic = value.empty() && core::is_same_but_case(name, kUserHeader);
         auto const text = filled(magic ? "{{user_id}}" : value.reveal(), caller);
         if (core::is_header_name(name) && !text.empty() && core::is_header_value(text)) append_line(out, name, text);
     }
     for (auto const& forwarded : spec.forward_headers) {
-        auto const wanted = lower(forwarded);
+        auto const wanted = core::ascii_lower(forwarded);
         for (auto const& [name, value] : caller.headers)
             if (name == wanted && core::is_header_value(value)) append_line(out, name, value);
     }

@@ -65,8 +65,4 @@ inline bool all_value(std::string_view text) noexcept {
     return all(text, kValue);
 }
 
-inline char lower(char c) noexcept {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-}
-
 } // namespace parley::net::http_chars

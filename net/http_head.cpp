@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "core/ascii.hpp"
 #include "net/http_chars.hpp"
 
 namespace parley::net {
@@ -226,7 +227,7 @@ std::string_view find_field(std::vector<Field> const& fields, std::string_view n
 bool field_is(std::string_view name, std::string_view lower_case) noexcept {
     if (name.size() != lower_case.size()) return false;
     for (std::size_t i = 0; i < name.size(); ++i) {
-        if (lower(name[i]) != lower_case[i]) return false;
+        if (core::ascii_lower(name[i]) != lower_case[i]) return false;
     }
     return true;
 }

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <utility>
 
+#include "core/ascii.hpp"
 #include "core/json.hpp"
 #include "providers/chat_completions.hpp"
 #include "providers/dialect.hpp"
@@ -29,9 +29,8 @@ struct OllamaModel final : PreparedModel {
 };
 
 bool has(std::string_view text, std::string_view part) noexcept {
-    auto const found = std::search(text.begin(), text.end(), part.begin(), part.end(), [](char a, char b) {
-        return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
-    });
+    auto const found = std::search(text.begin(), text.end(), part.begin(), part.end(),
+                                   [](char a, char b) { return core::ascii_lower(a) == core::ascii_lower(b); });
     return found != text.end();
 }
 

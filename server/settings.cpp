@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <cstdlib>
 #include <limits>
@@ -13,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/ascii.hpp"
 #include "core/dotenv.hpp"
 #include "policy/api_keys.hpp"
 #include "server/settings_checks.hpp"
@@ -81,8 +81,7 @@ std::vector<std::string> split_list(std::string_view list) {
 }
 
 core::LogLevel log_level(std::string level, std::vector<std::string>& faults) {
-    std::transform(level.begin(), level.end(), level.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    level = core::ascii_lower(level);
     if (level == "debug" || level == "trace") return core::LogLevel::kDebug;
     if (level == "info") return core::LogLevel::kInfo;
     if (level == "warn" || level == "warning") return core::LogLevel::kWarn;
@@ -142,11 +141,6 @@ std::string database_dsn(Reader& reader, std::vector<std::string>& faults) {
     return dsn;
 }
 
-std::string lower_case(std::string text) {
-    std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return text;
-}
-
 // A fault of a value, if it has one.
 void blame(std::string_view variable, std::string fault, std::vector<std::string>& faults) {
     if (!fault.empty()) faults.push_back(std::string(variable) + ": " + std::move(fault));
@@ -159,7 +153,7 @@ std::vector<std::string> header_names(Reader const& reader, std::string_view var
     if (text && names.empty()) blame(variable, "is set, but names no header", faults);
     for (auto& name : names) {
         blame(variable, header_name_fault(name), faults);
-        name = lower_case(std::move(name));
+        name = core::ascii_lower(name);
     }
     return names;
 }
@@ -191,7 +185,7 @@ void read_users(Reader& reader, Settings& settings, std::vector<std::string>& fa
     settings.forwarder_keys = key_list(reader, "PARLEY_FORWARDER_KEYS", faults);
     if (auto header = reader.text("PARLEY_USER_JWT_HEADER")) {
         blame("PARLEY_USER_JWT_HEADER", header_name_fault(*header), faults);
-        settings.user_jwt_header = lower_case(std::move(*header));
+        settings.user_jwt_header = core::ascii_lower(*header);
     }
     settings.user_headers = header_names(reader, "PARLEY_USER_HEADERS", faults);
 }

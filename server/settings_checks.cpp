@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/ascii.hpp"
 #include "core/header_text.hpp"
 #include "policy/api_keys.hpp"
 
@@ -75,9 +76,7 @@ std::string header_name_fault(std::string_view name) {
 }
 
 std::string normal_origin(std::string_view origin) {
-    std::string normal(origin);
-    std::ranges::transform(normal, normal.begin(),
-                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+    auto normal = core::ascii_lower(origin);
     // Hosts of other schemes are opaque, and are sent as they were given to the page.
     if (!normal.starts_with("http://") && !normal.starts_with("https://")) return std::string(origin);
     for (auto const& [scheme, port] : {std::pair<std::string_view, std::string_view>{"http://", ":80"},
