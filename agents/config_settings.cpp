@@ -11,6 +11,7 @@
 
 #include "agents/config_json.hpp"
 #include "agents/config_parts.hpp"
+#include "chat/destination_fields.hpp"
 #include "chat/setting_bounds.hpp"
 
 namespace parley::agents {
@@ -30,8 +31,8 @@ constexpr std::array<std::pair<std::string_view, chat::NumberBounds>, 4> kNumber
      {"temperature", chat::kTemperature},
      {"top_p", chat::kTopP}}};
 
-// What providers take besides: known, so that it is not held for something misspelt. Ollama, Responses, OpenRouter,
-// vLLM, llama.cpp, the demo.
+// What OpenAI and the others take besides: known, so that it is not held for something misspelt. Ollama, Responses,
+// OpenRouter, vLLM, llama.cpp, the demo.
 constexpr std::string_view kOfProviders[] = {"stop",
                                              "logit_bias",
                                              "user",
@@ -141,6 +142,10 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 21> kNoEffec
      {"organization", "headers of the provider has OpenAI-Organization"},
      {"extra_body", "its members go into model_settings themselves"},
      {"extra_query", "there is nothing in its place"}}};
+
+static_assert(std::all_of(chat::kDestinationFields.begin(), chat::kDestinationFields.end(), [](std::string_view field) {
+    return std::any_of(kNoEffect.begin(), kNoEffect.end(), [field](auto const& entry) { return entry.first == field; });
+}));
 
 Names known_names() {
     Names out;

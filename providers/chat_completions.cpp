@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "chat/destination_fields.hpp"
 #include "core/json.hpp"
 #include "providers/json_text.hpp"
 
@@ -22,28 +23,8 @@ namespace {
 
 using namespace std::string_view_literals;
 
-/// What could point the call elsewhere or sign it with another key (CVE-2024-6587), and what the encoder itself writes.
-constexpr std::array kNeverSent{"api_base"sv,
-                                "api_key"sv,
-                                "api_type"sv,
-                                "api_version"sv,
-                                "azure_endpoint"sv,
-                                "azure_ad_token"sv,
-                                "base_url"sv,
-                                "custom_llm_provider"sv,
-                                "default_headers"sv,
-                                "deployment_id"sv,
-                                "extra_body"sv,
-                                "extra_headers"sv,
-                                "extra_query"sv,
-                                "headers"sv,
-                                "messages"sv,
-                                "model"sv,
-                                "model_list"sv,
-                                "organization"sv,
-                                "stream"sv,
-                                "stream_options"sv,
-                                "tools"sv};
+/// What the encoder writes itself.
+constexpr std::array kWritten{"messages"sv, "model"sv, "stream"sv, "stream_options"sv, "tools"sv};
 
 /// The request fields of OpenAI's API reference but those that the encoder writes; the last two are Azure's.
 constexpr std::array kKnownFields{"audio"sv,
@@ -165,10 +146,13 @@ void append_message(std::string& out, chat::Message const& message, FamilyRules 
     }
 }
 
+bool is_never_sent(std::string_view setting) {
+    return contains(kWritten, setting) || chat::is_destination_field(setting);
+}
+
 /// Whether a setting of the request is sent, all but its being overruled by another one.
 bool is_sent(chat::Setting const& setting, chat::Turn const& turn, bool has_tools, FamilyRules const& rules) {
-    if (setting.json == "null" || contains(kNeverSent, setting.name) || contains(rules.dropped, setting.name))
-        return false;
+    if (setting.json == "null" || is_never_sent(setting.name) || contains(rules.dropped, setting.name)) return false;
     if (setting.name == "tool_choice") return false;
     if (setting.name == "parallel_tool_calls" && !has_tools) return false; // refused by OpenAI without tools
     auto const request_has = [&](std::string_view name, std::string_view json) {
@@ -273,7 +257,7 @@ std::unique_ptr<PreparedModel const> prepare_chat(ModelSpec const& spec, FamilyR
     bool const has_new_name = spec.settings.contains("max_completion_tokens");
     for (auto const& member : spec.settings) {
         std::string_view const name(member.key().data(), member.key().size());
-        if (member.value().is_null() || contains(kNeverSent, name) || (name == "max_tokens" && has_new_name)) continue;
+        if (member.value().is_null() || is_never_sent(name) || (name == "max_tokens" && has_new_name)) continue;
         if (name == "tool_choice") {
             prepared->tool_choice = boost::json::serialize(member.value());
             continue;

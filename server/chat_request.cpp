@@ -13,12 +13,12 @@
 #include <string_view>
 #include <utility>
 
+#include "chat/destination_fields.hpp"
 #include "core/json.hpp"
 #include "core/json_object.hpp"
 #include "server/chat_request_checks.hpp"
 #include "server/chat_request_parts.hpp"
 #include "server/chat_request_walk.hpp"
-#include "server/never_forwarded.hpp"
 
 namespace parley::server {
 namespace {
@@ -65,7 +65,7 @@ private:
 
     Result<> take(std::string_view name, Slice value) {
         if (name == "model") return take_model(value.json);
-        if (name.empty() || is_never_forwarded(name)) return {};
+        if (name.empty() || chat::is_destination_field(name)) return {};
         if (!is_null(value.json)) {
             if (name == "stream") return take_flag(Path{nullptr, name}, value.json, request_.stream);
             if (name == "stream_options") return take_stream_options(value);

@@ -6,13 +6,13 @@
 #include <limits>
 #include <utility>
 
+#include "chat/destination_fields.hpp"
 #include "core/json.hpp"
 #include "core/json_object.hpp"
 #include "server/chat_request_checks.hpp"
 #include "server/embeddings_request.hpp"
 #include "server/gateway.hpp"
 #include "server/large_body.hpp"
-#include "server/never_forwarded.hpp"
 
 namespace parley::server {
 namespace {
@@ -74,7 +74,7 @@ core::Result<EmbeddingsRequest> parse_embeddings_request(std::string body) {
         has_model = has_model || name == "model";
         has_input = has_input || name == "input";
         if (name == "model") request.model = string_text(member.json);
-        if (name == "model" || is_never_forwarded(name)) continue;
+        if (name == "model" || chat::is_destination_field(name)) continue;
         if (!request.rest.empty()) request.rest += ',';
         core::append_json_string(request.rest, name);
         request.rest += ':';
