@@ -31,7 +31,8 @@ enum class Errc : std::uint8_t {
     kRateLimited,           // the client, or the provider on its behalf, is too fast
     kInsufficientQuota,     // a budget or an account is used up: retrying is pointless
     kToolNameConflict,      // the client's tool has the name of an agent's tool
-    kConflict,              // the same Idempotency-Key is being worked on
+    kConflict,              // what is there already, or was changed at the same time, forbids it
+    kRequestInProgress,     // the same Idempotency-Key is being worked on
     kIdempotencyKeyReused,  // an Idempotency-Key that belongs to another request
     // A provider is at fault.
     kUpstreamUnavailable, // refused, reset, no route, name not found: nothing came back

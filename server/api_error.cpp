@@ -54,6 +54,8 @@ Shape shape_of(core::Error const& error) {
         case Errc::kMethodNotAllowed:
             return {405, kInvalidRequest};
         case Errc::kConflict:
+            return {409, kInvalidRequest, false};
+        case Errc::kRequestInProgress:
             return {409, kInvalidRequest, {}, kShortPause};
         case Errc::kIdempotencyKeyReused:
             return {400, "idempotency_error"}; // Stripe's name for it

@@ -182,12 +182,9 @@ core::Task<net::Response> Gateway::fork_conversation(core::Context const& contex
     to.session = fork->session;
     auto const taken = co_await conversations_.path(context, to);
     if (!taken) co_return taken.error();
-    if (!taken->turns.empty()) {
-        auto error =
-            core::make_error(Errc::kConflict, "There is a conversation '" + to.session + "' already.", "session_id");
-        error.should_retry = false;
-        co_return error;
-    }
+    if (!taken->turns.empty())
+        co_return core::make_error(Errc::kConflict, "There is a conversation '" + to.session + "' already.",
+                                   "session_id");
     auto const count = turns.size();
     auto const made = co_await conversations_.follow(context, to, std::move(turns), false, expires);
     if (!made) co_return made.error();

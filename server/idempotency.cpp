@@ -73,7 +73,7 @@ core::Error idempotency_error(IdempotencyStore::State state) {
     };
     switch (state) {
         case IdempotencyStore::State::kInProgress:
-            return make(core::Errc::kConflict,
+            return make(core::Errc::kRequestInProgress,
                         "A request with this Idempotency-Key is still being answered. Ask again for its answer.", true);
         case IdempotencyStore::State::kOtherRequest:
             return make(core::Errc::kIdempotencyKeyReused,

@@ -173,6 +173,7 @@ std::string_view errc_name(core::Errc code) {
         PARLEY_NAME(kInsufficientQuota);
         PARLEY_NAME(kToolNameConflict);
         PARLEY_NAME(kConflict);
+        PARLEY_NAME(kRequestInProgress);
         PARLEY_NAME(kUpstreamUnavailable);
         PARLEY_NAME(kUpstreamTimeout);
         PARLEY_NAME(kUpstreamTls);
