@@ -110,7 +110,8 @@ public:
                                                    PreparedModel const& model, chat::Turn const& turn) const override {
         auto answer = answer_as_demo(static_cast<DemoModel const&>(model).spec, turn);
         if (answer.error && answer.text.empty() && answer.reasoning.empty()) co_return *answer.error;
-        co_return std::make_unique<DemoStream>(session, context, std::move(answer), turn.stream);
+        auto const paced = turn.stream || answer.is_slow;
+        co_return std::make_unique<DemoStream>(session, context, std::move(answer), paced);
     }
 
     core::Task<std::string> embed(Session&, core::Context const&, std::string_view, std::string_view) const override {

@@ -188,6 +188,7 @@ DemoAnswer answer_as_demo(ModelSpec const& spec, chat::Turn const& turn) {
 
     DemoAnswer answer;
     answer.delay = draft.delay.value_or(delay_of(spec));
+    answer.is_slow = draft.delay.has_value();
     answer.choices =
         static_cast<int>(std::clamp<std::int64_t>(read_integer(scene.setting("n")).value_or(1), 1, kChoicesMax));
     answer.reasoning = std::move(draft.reasoning);

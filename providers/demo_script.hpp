@@ -33,6 +33,7 @@ struct DemoAnswer {
     /// over system prompt, messages and tools.
     chat::Usage usage;
     std::chrono::milliseconds delay{0}; // before each piece: demo_delay_ms of model_settings, 15 ms unless set
+    bool is_slow = false;               // asked for in the conversation: then it takes as long without streaming
     std::optional<core::Error> error;   // after the text; with no text and reasoning: instead of an answer
     int choices = 1;                    // `n` of the request: the same answer that many times; `usage` counts them all
 };

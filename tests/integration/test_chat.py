@@ -400,6 +400,12 @@ def test_demo_asks_for_a_tool_when_told(gateway: Gateway) -> None:
     assert choice["finish_reason"] == "stop" and "canary-42" in choice["message"]["content"]
 
 
+def test_demo_is_slow_with_and_without_streaming(gateway: Gateway) -> None:
+    started = time.monotonic()
+    assert chat(gateway, "demo", "/slow 100 one two three").json()["choices"][0]["message"]["content"] == "one two three"
+    assert time.monotonic() - started >= 0.3
+
+
 def test_demo_is_deterministic(gateway: Gateway) -> None:
     texts = {chat(gateway, "demo", "same").json()["choices"][0]["message"]["content"] for _ in range(3)}
     assert len(texts) == 1

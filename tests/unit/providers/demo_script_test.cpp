@@ -243,6 +243,8 @@ TEST(DemoScript, HasAPace) {
     EXPECT_EQ(ask("hello", {}, spec).delay, std::chrono::milliseconds(15));
     EXPECT_EQ(ask("/slow 700 a b").delay, std::chrono::milliseconds(700));
     EXPECT_EQ(ask("/slow 700 a b").text, "a b");
+    EXPECT_TRUE(ask("/slow 700 a b").is_slow);
+    EXPECT_FALSE(ask("hello").is_slow);
     EXPECT_EQ(ask("/slow").delay, std::chrono::milliseconds(300));
     EXPECT_EQ(ask("/slow 99999999").delay, std::chrono::milliseconds(10'000));
     EXPECT_EQ(ask("/slow", {{"demo_delay_ms", 1}}).delay, std::chrono::milliseconds(300));
