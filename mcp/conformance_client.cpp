@@ -162,7 +162,7 @@ private:
     }
 
     core::Task<> read_first(std::string list, std::string_view key, std::string read, std::string_view name) {
-        auto const reply = co_await ask(std::move(list), {});
+        auto const reply = co_await ask(std::move(list), json::object());
         if (!reply) co_return reply.error();
         auto const* const all = reply->result.if_contains({key.data(), key.size()});
         if (!all || !all->is_array() || all->get_array().empty() || !all->get_array().front().is_object())

@@ -135,9 +135,9 @@ private:
     }
 
     core::Task<HttpEndpoint::Answer> open_stream(core::Context const& context, std::string const& last_event_id) {
-        auto headers = headers_for("text/event-stream", {});
+        auto headers = headers_for("text/event-stream", "");
         if (!last_event_id.empty()) headers.append("last-event-id: ").append(last_event_id).append("\r\n");
-        auto answer = co_await endpoint_->request(context, "GET", endpoint_->target(), std::move(headers), {});
+        auto answer = co_await endpoint_->request(context, "GET", endpoint_->target(), std::move(headers), "");
         if (!answer) co_return answer.error();
         if ((*answer)->status() != 200) {
             auto error = co_await HttpEndpoint::read_error(**answer, endpoint_->upstream());
@@ -176,7 +176,7 @@ private:
         core::Cancellation cancellation;
         core::Context const context{cancellation, steady_clock::now() + kGoodbye};
         auto const answer = co_await endpoint_->request(context, "DELETE", endpoint_->target(),
-                                                        headers_for("application/json", {}), {});
+                                                        headers_for("application/json", ""), "");
         (void)answer; // 405 and anything else is fine: we leave
     }
 

@@ -59,7 +59,7 @@ private:
 
     core::Task<> read_all_events(core::Context const& context) {
         auto answer = co_await endpoint_->request(context, "GET", endpoint_->target(),
-                                                  "accept: text/event-stream\r\n" + base_headers_, {});
+                                                  "accept: text/event-stream\r\n" + base_headers_, "");
         if (!answer) co_return answer.error();
         if ((*answer)->status() != 200) {
             auto error = co_await HttpEndpoint::read_error(**answer, endpoint_->upstream());

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <deque>
+#include <span>
 #include <utility>
 
 #include "mcp/line_reader.hpp"
@@ -155,7 +156,7 @@ private:
         auto const buffer = std::make_unique<char[]>(kReadBytes);
         LineReader lines(kMessageBytesMax);
         for (;;) {
-            auto const n = co_await child_->read_output({buffer.get(), kReadBytes});
+            auto const n = co_await child_->read_output(std::span(buffer.get(), kReadBytes));
             if (n == 0) break;
             lines.feed({buffer.get(), n});
             while (auto const line = lines.next())
@@ -194,7 +195,7 @@ private:
     core::Awaitable<void> read_errors() {
         auto const buffer = std::make_unique<char[]>(4096);
         for (;;) {
-            auto const n = co_await child_->read_errors({buffer.get(), 4096});
+            auto const n = co_await child_->read_errors(std::span(buffer.get(), 4096));
             if (n == 0) co_return;
             errors_.append(buffer.get(), n);
             if (errors_.size() > kErrorBytesKept) errors_.erase(0, errors_.size() - kErrorBytesKept);

@@ -2,6 +2,7 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "core/text_pool.hpp"
@@ -105,7 +106,7 @@ core::Awaitable<bool> Connection::read_length(Request& request) {
         // A little more than the body: so it shows when the socket is empty.
         if (filled + kBodyPadding > body.size())
             body.resize(std::min(length, std::max(kClaimedBytesMax, kBodyGrowth * filled)) + kBodyPadding);
-        auto const got = co_await receive({body.data() + filled, body.size() - filled});
+        auto const got = co_await receive(std::span(body).subspan(filled));
         if (got == 0) co_return false;
         filled += got;
         timer_.at(request.started + limits_.body_timeout +

@@ -34,6 +34,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::size_t kErrorBytesMax = 64 * 1024;
+constexpr std::size_t kAnswerBytesMax = 256 * 1024 * 1024;
 
 std::string_view text_member(json::object const& object, std::string_view name) {
     auto const* const value = object.if_contains(name);
@@ -135,7 +136,7 @@ private:
             *failure = exchange.error().message;
             co_return;
         }
-        auto got = co_await net::HttpClient::read_all(**exchange, std::size_t{1} << 28);
+        auto got = co_await net::HttpClient::read_all(**exchange, kAnswerBytesMax);
         if (!got) {
             *failure = got.error().message;
             co_return;
