@@ -57,6 +57,13 @@ def _children(pid: int) -> list[int]:
     return found
 
 
+def _is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def wait_for_port(port: int, process: subprocess.Popen, log: Path) -> None:
     end = time.monotonic() + 20 * SLACK
     while time.monotonic() < end:
@@ -159,14 +166,17 @@ class Postgres:
         """kill -9 of the postmaster and its children: what a crash of the machine leaves."""
         if not self._process:
             return
+        self._process.send_signal(signal.SIGSTOP)  # so that it starts no child that is not seen
         children = _children(self._process.pid)
-        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
         for child in children:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        end = time.monotonic() + 20 * SLACK
+        while any(map(_is_there, children)):  # as long as one is there, a new server does not start
+            assert time.monotonic() < end, f"of {children} some do not end"
+            time.sleep(0.005)
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
         self._process = None
 
