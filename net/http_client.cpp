@@ -143,9 +143,10 @@ private:
         }
         ++pool->open; // counted from the attempt on, so that a burst cannot pass the limit
         pool->open_gauge->add(1);
+        Lease lease(pool, nullptr, false);
         auto stream = co_await connect(context, *pool);
-        auto lease = Lease(pool, stream ? std::move(*stream) : nullptr, false);
         if (!stream) co_return stream.error();
+        lease.take(std::move(*stream));
         pool->connects->add();
         co_return std::move(lease);
     }
@@ -161,7 +162,10 @@ private:
             co_return error;
         }
         std::string reason = "no address";
+        auto left = std::ssize(*endpoints);
         for (auto const& endpoint : *endpoints) {
+            auto const now = steady_clock::now();
+            auto const share = now + (until - now) / left--; // one that does not answer leaves time for the others
             if (!is_allowed(*upstream, endpoint)) {
                 reason = "its address is not a public one";
                 continue;
@@ -180,11 +184,12 @@ private:
             {
                 core::OnCancel const on_cancel(context.cancellation, stop);
                 OnDeadline deadline(loop_, expire);
-                deadline.at(until);
+                deadline.at(share);
                 co_await socket.async_connect(endpoint, boost::asio::redirect_error(use_awaitable, error));
             }
             if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
-            if (expired) co_return connect_timeout(*upstream);
+            if (expired && left == 0) co_return connect_timeout(*upstream);
+            if (expired) error = boost::asio::error::timed_out;
             if (error) {
                 reason = error.message();
                 continue;

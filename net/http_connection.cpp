@@ -1,5 +1,7 @@
 #include "net/http_connection.hpp"
 
+#include <boost/asio/post.hpp>
+
 #include <algorithm>
 #include <exception>
 #include <utility>
@@ -7,7 +9,7 @@
 namespace parley::net {
 namespace {
 
-constexpr std::chrono::milliseconds kFirstRequestGrace{500}; // for who connected just before a drain
+constexpr std::size_t kServedAtOnce = 16; // requests of one connection, before others have their turn
 
 } // namespace
 Connection::Connection(Loop& loop, HttpHandler& handler, ServerLimits const& limits, std::unique_ptr<Stream> stream,
@@ -36,13 +38,17 @@ core::Awaitable<void> Connection::run() {
         co_return;
     }
     auto next = Next::kAgain;
-    while (next == Next::kAgain)
+    for (std::size_t served = 1; next == Next::kAgain; ++served) {
         next = co_await serve_one();
+        // One that always has a further request need never wait for anything.
+        if (served % kServedAtOnce == 0) co_await boost::asio::post(loop_.executor(), use_awaitable);
+    }
     co_await close();
 }
 
 core::Awaitable<Connection::Next> Connection::serve_one() {
     answer_ = Answer::kNone;
+    head_request_ = http_1_0_ = false;
     Request request;
     auto const& head = request.head;
     auto const read = co_await read_head(request.head);
@@ -116,7 +122,8 @@ core::Awaitable<Connection::Next> Connection::refuse_request(RequestHead const& 
         if (got == 0) co_return Next::kClose;
         left -= got;
     }
-    co_return keep_alive_ ? Next::kAgain : Next::kClose;
+    if (out_.size() - out_sent_ > limits_.unsent_bytes_max) co_await drain_output(limits_.unsent_bytes_max);
+    co_return keep_alive_ && !lost_ ? Next::kAgain : Next::kClose;
 }
 
 core::Awaitable<void> Connection::handle(Request& request) {
@@ -184,15 +191,19 @@ void Connection::drain() noexcept {
     draining_ = true;
     keep_alive_ = false;
     if (phase_ != Phase::kIdle || !in_.empty()) return;
-    if (served_) {
-        lost(); // nothing is under way in either direction
-    } else {
+    if (!served_) {
         timer_.after(kFirstRequestGrace); // it may be on the wire
+    } else if (out_sent_ < out_.size()) { // the end of the last answer: no more is read, and close() waits for it
+        timed_out_ = true;
+        readable_.set();
+    } else {
+        lost(); // nothing is under way in either direction
     }
 }
 
 void Connection::cut() noexcept {
-    if (cancellation_) cancellation_->cancel();
+    if (!cancellation_) return lost(); // a request that still comes, or an answer that nobody takes
+    cancellation_->cancel();
 }
 
 void Connection::abort() noexcept {

@@ -4,6 +4,7 @@
 #include <boost/intrusive/list.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -44,6 +45,8 @@ public:
     }
 
 private:
+    static constexpr std::chrono::milliseconds kFirstRequestGrace{500}; // for who connected just before a drain
+
     enum class Phase : std::uint8_t { kIdle, kHead, kBody, kHandling, kClosing };
     enum class Answer : std::uint8_t { kNone, kWhole, kStream, kStreamEnded };
     enum class Next : std::uint8_t { kAgain, kClose };

@@ -23,7 +23,12 @@ constexpr std::size_t kReadAtOnce = 512 * 1024;      // of one body, before othe
 } // namespace
 
 core::Awaitable<bool> Connection::read_head(RequestHead& head) {
-    set_timer(in_.empty() ? Phase::kIdle : Phase::kHead, in_.empty() ? limits_.idle_timeout : limits_.head_timeout);
+    auto const is_late = draining_ && !served_; // a TLS handshake that ended after the drain had begun
+    if (in_.empty()) {
+        set_timer(Phase::kIdle, is_late ? kFirstRequestGrace : limits_.idle_timeout);
+    } else {
+        set_timer(Phase::kHead, limits_.head_timeout);
+    }
     for (;;) {
         if (!in_.empty()) {
             auto const parsed = parse_request_head(in_, limits_.head, head);

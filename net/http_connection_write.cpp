@@ -142,7 +142,7 @@ void Connection::flush_output() {
         out_ = {}; // a stream at rest holds no memory
         out_sent_ = 0;
         stall_.never();
-    } else if (out_sent_ > limits_.unsent_bytes_max) {
+    } else if (out_sent_ > limits_.unsent_bytes_max && out_sent_ > out_.size() / 2) { // the rest is moved
         out_.erase(0, std::exchange(out_sent_, 0));
     }
     drained_.set();

@@ -50,6 +50,7 @@ public:
         pool_->open_gauge->add(-1);
     }
 
+    void take(std::unique_ptr<Stream> stream) noexcept { stream_ = std::move(stream); } // once it is connected
     Stream& stream() noexcept { return *stream_; }
     bool reused() const noexcept { return reused_; }
 

@@ -7,12 +7,15 @@ GET.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import itertools
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -609,6 +612,67 @@ def test_pipelining_many(gateway: Gateway) -> None:
             assert connection.read_answer("GET").status == 200
 
 
+UNREAD = {
+    "401": (get().replace(AUTH, b""), 401),
+    "404": (get(b"/v1/nothing"), 404),
+    "405": (get(b"/v1/chat/completions"), 405),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_refused_requests_whose_answers_are_not_read_hold_little_memory(start_gateway, name: str) -> None:
+    """Back pressure reaches who pipelines them: no more is read until what was answered is taken."""
+    raw, status = UNREAD[name]
+    gateway = start_gateway(config(demo_agent()), keys=(KEY,))
+    before = gateway.rss_bytes()
+    with connect(gateway, receive_buffer=4 * KIB) as connection:
+        connection.sock.settimeout(0.5 * SLACK)
+        burst, sent, end = raw * 2000, 0, time.monotonic() + 2 * SLACK
+        try:
+            while sent < 20 * MIB and time.monotonic() < end:
+                sent += connection.sock.send(burst[sent % len(raw) :])
+        except TimeoutError:
+            pass
+        assert SLOW or gateway.rss_bytes() - before < 16 * MIB, f"after {sent} bytes"
+        assert call(gateway, "GET", "/livez").status == 200
+        connection.sock.settimeout(15)
+        for _ in range(2000):
+            assert connection.read_answer("GET").status == status
+
+
+def test_one_connection_does_not_keep_the_others_waiting(start_gateway) -> None:
+    """Its next request is always there, and its answers are read as they come. The wait is told in the gateway's own
+    time, so that a busy machine makes it no longer."""
+    many = config(*[demo_agent(f"demo-{number}") for number in range(500)])  # an answer of a millisecond
+    gateway = start_gateway(many, args=("--threads", "1"))
+    raw, done = get(host=b"Host: 127.0.0.1\r\n", method=b"HEAD").replace(AUTH, b""), threading.Event()
+
+    def ask(sock: socket.socket) -> None:
+        burst, sent = raw * 4000, 0
+        while not done.is_set():
+            with contextlib.suppress(TimeoutError):
+                sent += sock.send(burst[sent % len(raw) :])
+
+    def take(sock: socket.socket) -> None:
+        room = bytearray(MIB)
+        while not done.is_set():
+            with contextlib.suppress(TimeoutError):
+                assert sock.recv_into(room) > 0
+
+    with connect(gateway, timeout=0.2) as busy, ThreadPoolExecutor(2) as pool:
+        threads = [pool.submit(ask, busy.sock), pool.submit(take, busy.sock)]
+        try:
+            time.sleep(0.5)
+            for _ in range(5):
+                before = gateway.cpu_s()
+                assert call(gateway, "GET", "/livez", timeout=60).status == 200
+                assert gateway.cpu_s() - before < 0.5 * SLACK
+        finally:
+            done.set()
+        for thread in threads:
+            thread.result()
+
+
 def test_h22_valid_then_garbage(gateway: Gateway) -> None:
     with connect(gateway) as connection:
         connection.send(post() + b"garbage\r\n\r\n" + SMUGGLED)
@@ -627,6 +691,17 @@ def test_h23_head(gateway: Gateway) -> None:
         connection.send(get(b"/v1/chat/completions", method=b"HEAD"))
         answer = connection.read_answer("HEAD")
         assert answer.status == 405 and "POST" in answer.header("allow") and "GET" not in answer.header("allow")
+
+
+def test_h23_a_malformed_request_after_head_is_told_why(gateway: Gateway) -> None:
+    """Only the answer to HEAD has no body, not the next one."""
+    with connect(gateway, timeout=5 * SLACK) as connection:
+        connection.send(get(b"/health", method=b"HEAD"))
+        assert connection.read_answer("HEAD").status == 200
+        connection.send(get(b"/\x01"))
+        answer = connection.read_answer("GET")
+        assert answer.status == 400 and answer.error["message"]
+        assert connection.closed_within(3 * SLACK)
 
 
 # ---- H26-H29 slow and many clients

@@ -17,9 +17,10 @@ import pytest
 
 from harness import upstream as up
 from harness.api import Stream, call, chat, chat_body, connect, request_bytes, stream
+from harness.certs import Authority
 from harness.configs import agent, config, demo_agent
 from harness.gateway import SLACK, Gateway, wait_until
-from harness.rawhttp import Closed
+from harness.rawhttp import Closed, Connection
 from harness.wires import BY_NAME, COMPLETION_TOKENS, PROMPT_TOKENS, UPSTREAM_KEY
 
 WIRE = BY_NAME["openai"]
@@ -381,6 +382,84 @@ def test_stop_without_work_is_quick(start_gateway, upstream: up.FakeUpstream) ->
     assert gateway.wait_exit(3 * SLACK) == 0
     assert time.monotonic() - began < 2.5 * SLACK, "a client that does not close is waited for 2 s, not the drain limit"
     keep.close()
+
+
+def in_kernel(gateway: Gateway, connection: Connection) -> int:
+    """Bytes of answers that the gateway has sent and the client has not read."""
+    here, there = connection.sock.getsockname()[1], gateway.address[1]
+    waiting = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        ends = tuple(int(fields[at].rpartition(":")[2], 16) for at in (1, 2))
+        unsent, unread = (int(queue, 16) for queue in fields[4].split(":"))
+        waiting += unsent * (ends == (there, here)) + unread * (ends == (here, there))
+    return waiting
+
+
+def settled(read) -> int:
+    last = -1
+    while (now := read()) != last:
+        last = now
+        time.sleep(0.1 * SLACK)
+    return now
+
+
+def test_sigterm_lets_an_answer_be_taken_to_its_end(start_gateway, upstream: up.FakeUpstream) -> None:
+    """The request is done, but its last bytes are still in the process: the client reads slowly, and keeps alive."""
+    gateway = drained(start_gateway, upstream, 20)
+    answer = json.loads(json.dumps(WIRE.answer))
+    size = 8 * 1024 * 1024
+    for _ in range(10):
+        answer["choices"][0]["message"]["content"] = "y" * size
+        upstream.on(up.json_reply(answer))
+        connection = connect(gateway, receive_buffer=8192, timeout=15 * SLACK)
+        connection.send(request_bytes(gateway, "POST", "/v1/chat/completions", chat_body("relay", "x")))
+        head = connection.read_head()
+        taken = settled(lambda: in_kernel(gateway, connection)) + len(connection._buffer)
+        left = int(head.header("content-length")) - taken
+        if 32 * 1024 < left < 224 * 1024:
+            break
+        connection.close()
+        size -= left - 128 * 1024
+    else:
+        pytest.skip("the kernel takes another amount each time")
+    with connection:
+        gateway.signal(signal.SIGTERM)
+        assert gateway.wait_log(lambda log: log.get("event") == "draining")
+        time.sleep(0.2 * SLACK)
+        head.body = b"".join(connection.body_pieces())
+    assert head.json()["choices"][0]["message"]["content"] == "y" * size
+    assert gateway.wait_exit(5 * SLACK) == 0
+
+
+def test_an_upload_does_not_outlast_the_drain_limit(start_gateway, upstream: up.FakeUpstream) -> None:
+    """It is cut, as the exit code says, and the process ends by itself, with everything closed."""
+    gateway = drained(start_gateway, upstream, 1)
+    with connect(gateway) as connection:
+        raw = request_bytes(gateway, "POST", "/v1/chat/completions", b"{", {"Content-Length": "100000"})
+        connection.send(raw)
+        time.sleep(0.2 * SLACK)
+        began = time.monotonic()
+        gateway.signal(signal.SIGTERM)
+        assert gateway.wait_exit(10 * SLACK) == 1
+        assert time.monotonic() - began < 3 * SLACK
+    assert "open_connections" not in gateway.wait_log(lambda log: log.get("event") == "stopped")
+
+
+def test_a_handshake_that_ends_in_the_drain_does_not_hold_it(start_gateway, authority: Authority) -> None:
+    """Who then says nothing has the time of one who connected just before, not that of an idle client."""
+    limit_s = int(10 * SLACK)
+    tls = {"PARLEY_TLS_CERT": str(authority.valid.cert), "PARLEY_TLS_KEY": str(authority.valid.key)}
+    gateway = start_gateway(config(demo_agent()), env={"PARLEY_DRAIN_SECONDS": str(limit_s), **tls})
+    with socket.create_connection(gateway.address, timeout=10 * SLACK) as plain:
+        time.sleep(0.2 * SLACK)
+        began = time.monotonic()
+        gateway.signal(signal.SIGTERM)
+        assert gateway.wait_log(lambda log: log.get("event") == "draining")
+        time.sleep(0.2 * SLACK)
+        with authority.client_context().wrap_socket(plain, server_hostname="localhost"):
+            assert gateway.wait_exit(2 * limit_s) == 0
+            assert time.monotonic() - began < limit_s / 2
 
 
 # ---- description
