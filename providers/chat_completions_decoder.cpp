@@ -319,6 +319,8 @@ private:
     void learn(std::string_view json, RunEvent const& event) {
         if (chunk_.choices.size() != 1 || chunk_.has_usage || !chunk_.choices.front().finish_reason.empty()) return;
         if (!chunk_.choices.front().logprobs.empty()) return;
+        // Where each piece has a name, the next one may begin another call.
+        if (std::ranges::any_of(chunk_.calls, [](auto const& call) { return !call.name.empty(); })) return;
         std::string_view const body = std::visit([](auto const& e) { return repeated_body(e); }, event);
         if (body.empty() || !is_inside(body, json)) return;
         template_.learn(json, body);

@@ -58,7 +58,7 @@ std::optional<int> take_int(std::string_view text) {
 }
 
 /// IMF-fixdate, the only form that servers may send (RFC 9110 §5.6.7): "Sun, 06 Nov 1994 08:49:37 GMT".
-std::optional<system_clock::time_point> parse_http_date(std::string_view text) {
+std::optional<std::chrono::sys_seconds> parse_http_date(std::string_view text) {
     constexpr std::array<std::string_view, 12> kMonths{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     if (text.size() != 29 || text.substr(3, 2) != ", " || text.substr(25) != " GMT") return std::nullopt;
@@ -143,7 +143,8 @@ std::optional<milliseconds> parse_retry_after(std::string_view retry_after, std:
 
     text = trimmed(retry_after);
     if (auto const date = parse_http_date(text)) {
-        return capped(static_cast<double>(std::chrono::duration_cast<milliseconds>(*date - now).count()));
+        using Ms = std::chrono::duration<double, std::milli>; // whole nanoseconds end in 2262
+        return capped((Ms(date->time_since_epoch()) - Ms(now.time_since_epoch())).count());
     }
     if (auto const seconds = take_number(text); seconds && text.empty()) return capped(*seconds * 1000);
     return std::nullopt;

@@ -5,14 +5,17 @@
 
 #include <algorithm>
 
+#include "core/json_escape.hpp"
+
 namespace parley::providers {
 
 void ToolCallMerger::Progress::add(std::string_view body) {
     for (std::size_t at = 0; at < body.size(); ++at) {
         char c = body[at];
-        if (c == '\\' && at + 1 < body.size()) {
-            c = body[++at];
-            if (c != '"' && c != '\\') c = ' '; // \n, \u…: never part of the structure
+        if (c == '\\') {
+            auto const escape = core::read_escape(body.substr(at));
+            c = escape.code >= 0 && escape.code < 0x80 ? static_cast<char>(escape.code) : ' ';
+            at += escape.size - 1;
         }
         if (escaped) {
             escaped = false;
@@ -30,9 +33,24 @@ void ToolCallMerger::Progress::add(std::string_view body) {
     }
 }
 
-/// A name and more arguments after a complete value: a second call that the provider did not number (Gemini, Ollama).
+namespace {
+
+/// Whether it begins with a bracket, white space aside.
+bool opens(std::string_view body) {
+    for (std::size_t at = 0; at < body.size();) {
+        auto const escape = body[at] == '\\' ? core::read_escape(body.substr(at)) : core::Escape{1, body[at]};
+        auto const c = escape.code;
+        if (c != ' ' && c != '\n' && c != '\r' && c != '\t') return c == '{' || c == '[';
+        at += escape.size;
+    }
+    return false;
+}
+
+} // namespace
+
+/// A name and another value after a complete one: a second call that the provider did not number (Gemini, Ollama).
 bool ToolCallMerger::begins_new(Call const& call, Piece const& piece) {
-    return !piece.name.empty() && !piece.arguments.empty() && !call.name.empty() && call.progress.complete();
+    return !piece.name.empty() && !call.name.empty() && call.progress.complete() && opens(piece.arguments);
 }
 
 ToolCallMerger::Call* ToolCallMerger::find(Piece const& piece) {

@@ -92,10 +92,13 @@ def test_not_what_stays_wrong(start_gateway, upstream, status: int) -> None:
     assert len(upstream.requests) == 1
 
 
-@pytest.mark.parametrize("headers", [[("Retry-After", "20")], [("Retry-After", "1000000000")]])
-def test_a_long_wait_is_the_client_s(start_gateway, upstream, headers) -> None:
+LONG_WAITS = ["20", "1000000000", "Fri, 01 Jan 2100 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"]
+
+
+@pytest.mark.parametrize("wait", LONG_WAITS)
+def test_a_long_wait_is_the_client_s(start_gateway, upstream, wait: str) -> None:
     gateway = start(start_gateway, upstream, max_retries=5)
-    upstream.on(up.json_reply({"error": {"message": "slow down"}}, 429, headers))
+    upstream.on(up.json_reply({"error": {"message": "slow down"}}, 429, [("Retry-After", wait)]))
     began = time.monotonic()
     answer = chat(gateway, "a")
     assert answer.status == 429 and 1 <= int(answer.header("retry-after")) <= 60

@@ -203,6 +203,13 @@ def test_u17_absurd_retry_after(gateway: Gateway, upstream: FakeUpstream, value:
     assert 0 < float(answer.header("retry-after") or "1") <= 86400
 
 
+@pytest.mark.parametrize("day", ["Fri, 31 Dec 2100", "Sun, 31 Dec 2400", "Fri, 31 Dec 9999"])
+def test_u17_a_date_far_away_is_a_long_wait(gateway: Gateway, upstream: FakeUpstream, day: str) -> None:
+    upstream.on(up.json_reply(PLAIN_ERROR, 429, [("retry-after", f"{day} 23:59:59 GMT")]))
+    answer = chat(gateway, "openai-plain")
+    assert (answer.status, answer.header("retry-after"), answer.header("retry-after-ms")) == (429, "60", "60000")
+
+
 def test_azure_texts(gateway: Gateway, upstream: FakeUpstream) -> None:
     upstream.on(
         up.json_reply(

@@ -251,6 +251,74 @@ TEST(ChatDecoder, RefusesMoreToolCallsThanTheSdksTake) {
     EXPECT_EQ(fed.result.error().code, Errc::kUpstreamInvalid);
 }
 
+// The arguments of each call of `f` that the pieces come to, as JSON string bodies, however the stream is cut.
+std::vector<std::string> decode_calls(std::vector<std::string> const& pieces) {
+    std::string stream;
+    for (auto const& piece : pieces)
+        stream += sse(R"({"id":"x","choices":[{"index":0,"delta":{"tool_calls":[)" + piece + "]}}]}");
+    stream += sse(R"({"id":"x","choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]})");
+    auto const cut_in = [&](std::size_t step) {
+        auto const decoder = make_chat_decoder();
+        std::vector<std::string> calls;
+        for (std::size_t at = 0; at < stream.size(); at += step) {
+            auto const fed = feed(*decoder, std::string_view(stream).substr(at, step));
+            EXPECT_TRUE(fed.result);
+            for (auto const& event : fed.events) {
+                auto const* const call = std::get_if<chat::ToolCallDelta>(&event);
+                if (call == nullptr) continue;
+                if (!call->name.empty()) calls.emplace_back();
+                calls.at(static_cast<std::size_t>(call->index)) += call->arguments;
+            }
+        }
+        return calls;
+    };
+    auto const whole = cut_in(stream.size());
+    EXPECT_EQ(cut_in(1), whole);
+    EXPECT_EQ(cut_in(97), whole);
+    return whole;
+}
+
+std::string unnumbered(std::string_view arguments) {
+    return R"({"function":{"name":"f","arguments":")" + std::string(arguments) + R"("}})";
+}
+
+std::string numbered(std::string_view arguments) {
+    return R"({"index":0,"id":"c1","function":{"name":"f","arguments":")" + std::string(arguments) + R"("}})";
+}
+
+using Calls = std::vector<std::string>;
+
+TEST(ChatDecoder, WhatBearsTheIdAndIndexOfAWholeCallIsNoOtherCall) {
+    auto const calls = decode_calls({numbered(R"({\"a\":1})"), numbered(R"(\n)")});
+    ASSERT_EQ(calls.size(), 1U);
+    EXPECT_TRUE(calls[0] == R"({\"a\":1})" || calls[0] == R"({\"a\":1}\n)") << calls[0];
+}
+
+TEST(ChatDecoder, AQuoteMayBeWrittenAsACode) {
+    EXPECT_EQ(decode_calls({unnumbered(R"({\"a\":\"{\"})"), unnumbered(R"({\"a\":\"y\"})")}),
+              (Calls{R"({\"a\":\"{\"})", R"({\"a\":\"y\"})"}));
+    EXPECT_EQ(
+        decode_calls({unnumbered(R"({\u0022a\u0022:\u0022{\u0022})"), unnumbered(R"({\u0022a\u0022:\u0022y\u0022})")}),
+        (Calls{R"({\u0022a\u0022:\u0022{\u0022})", R"({\u0022a\u0022:\u0022y\u0022})"}));
+    for (auto const* const backslash : {R"(\\)", R"(\u005c)", R"(\u005C)"}) {
+        auto const first = R"({\u0022a\u0022:\u0022)" + std::string(backslash) + R"(\u0022}\u0022})";
+        EXPECT_EQ(decode_calls({unnumbered(first), unnumbered("{}")}), (Calls{first, "{}"}));
+    }
+    EXPECT_EQ(decode_calls({unnumbered(R"(\u007b\u007D)"), unnumbered("{}")}), (Calls{R"(\u007b\u007D)", "{}"}));
+    for (auto* const piece_of : {unnumbered, numbered}) {
+        EXPECT_EQ(decode_calls({piece_of(R"({\u0022c\u0022:\u0022})"), piece_of(R"(\u0022})")}),
+                  (Calls{R"({\u0022c\u0022:\u0022}\u0022})"}));
+    }
+}
+
+TEST(ChatDecoder, AnotherCallMayLookLikeMoreOfTheFirst) {
+    EXPECT_EQ(decode_calls({unnumbered(R"({\"a\":)"), unnumbered("1}"), unnumbered(R"({\"a\":2})")}),
+              (Calls{R"({\"a\":1})", R"({\"a\":2})"}));
+    EXPECT_EQ(decode_calls({unnumbered(R"({\"a\":)"), unnumbered("1"), unnumbered("1}"), unnumbered(R"({\"a\":)"),
+                            unnumbered("2"), unnumbered("2}")}),
+              (Calls{R"({\"a\":11})", R"({\"a\":22})"}));
+}
+
 TEST(ChatDecoder, LeavesOutABrokenOrnamentButNotTheText) {
     auto const decoder = make_chat_decoder();
     auto const fed = feed(

@@ -139,6 +139,9 @@ TEST(RetryAfter, ReadsSecondsMillisecondsAndDates) {
     EXPECT_EQ(wait("Sat, 21 Nov 2026 10:00:07 GMT"), milliseconds(7000));
     EXPECT_EQ(wait("Sat, 21 Nov 2026 09:00:00 GMT"), milliseconds(0));
     EXPECT_EQ(wait("Sun, 22 Nov 2026 10:00:00 GMT"), kRetryAfterMax);
+    EXPECT_EQ(wait("Sun, 31 Dec 2400 23:59:59 GMT"), kRetryAfterMax);
+    EXPECT_EQ(wait("Fri, 31 Dec 9999 23:59:59 GMT"), kRetryAfterMax);
+    EXPECT_EQ(wait("Mon, 01 Jan 0001 00:00:00 GMT"), milliseconds(0));
     EXPECT_EQ(wait("1000000000"), kRetryAfterMax);
     EXPECT_EQ(wait("9" + std::string(400, '9')), kRetryAfterMax);
     for (auto const bad : {"", "-1", "+5", "soon", "5s", "1e3", "nan", "inf", "Sat, 31 Feb 2026 10:00:00 GMT",
