@@ -1,9 +1,10 @@
 // Calls of a server's tools: a place among those that run at once, a session, and what the model is told where there is
 // no result. A call that may have been done is not made again, and the model is told so.
-#include <boost/json/parse.hpp>
+#include <boost/json/object.hpp>
 
 #include <utility>
 
+#include "core/json_tree.hpp"
 #include "mcp/server.hpp"
 
 namespace parley::mcp {
@@ -119,6 +120,13 @@ core::Task<Reply> Server::call_once(core::Context const& context, Caller const& 
 
 core::Task<CallResult> Server::call(core::Context const& context, Caller const& caller, std::string tool,
                                     std::string arguments, std::function<void(Progress const&)> on_progress) {
+    auto const is_blank = arguments.find_first_not_of(" \t\r\n") == std::string::npos;
+    auto parsed = core::json_tree(is_blank ? "{}" : std::string_view(arguments));
+    if (!parsed || !parsed->is_object()) { // never called with others than were given
+        auto result = told("The arguments are no JSON object.", false);
+        result.reached_tool = false;
+        co_return result;
+    }
     Guest const guest(*this);
     auto const entered = co_await enter(context);
     if (!entered) co_return entered.error();
@@ -127,10 +135,8 @@ core::Task<CallResult> Server::call(core::Context const& context, Caller const& 
     ++seat.users;
     auto const began = steady_clock::now();
     Request request{"tools/call"};
-    boost::system::error_code error;
-    auto parsed = json::parse({arguments.data(), arguments.size()}, error);
     request.params = {{"name", tool}};
-    request.params["arguments"] = !error && parsed.is_object() ? std::move(parsed) : json::value(json::object{});
+    request.params["arguments"] = std::move(*parsed);
     request.on_progress = std::move(on_progress);
     request.idle_timeout = spec_->call_idle_timeout;
     request.timeout = spec_->call_timeout;

@@ -1,6 +1,7 @@
 // Streamable HTTP, of both eras: every message is a POST, and its answer a JSON body or an event stream that may bring
 // other messages first. With a session (until 2025-11-25) there is also a GET stream for what the server says by
 // itself, and a stream that breaks off is taken up again. Source: specification, "Transports".
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -19,6 +20,7 @@ using std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kLinger{1'000};  // for the end of a stream whose answer has come
 constexpr std::chrono::milliseconds kGoodbye{2'000}; // for DELETE
+constexpr std::chrono::milliseconds kPauseMin{100};  // a server may say `retry: 0`
 constexpr std::chrono::milliseconds kListenPauseMax{30'000};
 constexpr int kResumptionsMax = 1'000; // of one request: servers may poll us this way
 
@@ -122,7 +124,7 @@ private:
                 if (!read) co_return read.error();
                 co_return make_error(Errc::kUpstreamTruncated, "The connection ended before the result.");
             }
-            auto const slept = co_await loop_.sleep(context, position.retry);
+            auto const slept = co_await loop_.sleep(context, std::clamp(position.retry, kPauseMin, kListenPauseMax));
             if (!slept) co_return slept.error();
             auto again = co_await open_stream(context, position.last_event_id);
             if (!again) { // whatever is wrong with that: the request was taken
@@ -166,7 +168,7 @@ private:
             } else {
                 pause *= 2;
             }
-            pause = std::min(pause, kListenPauseMax);
+            pause = std::clamp(pause, kPauseMin, kListenPauseMax);
             auto const slept = co_await loop_.sleep(context, pause);
             if (!slept) co_return;
         }

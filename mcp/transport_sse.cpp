@@ -1,6 +1,8 @@
 // The first HTTP transport (2024-11-05): one GET stream brings everything that the server says; its first event names
 // the URL to POST to. Source: specification 2024-11-05, "Transports".
-#include <deque>
+#include <algorithm>
+#include <iterator>
+#include <list>
 #include <utility>
 
 #include "mcp/http_endpoint.hpp"
@@ -38,7 +40,15 @@ public:
         if (outbox_.size() == 1) tasks_.spawn(post_outbox());
     }
 
-    bool abandon(std::int64_t) override { return false; }
+    // What is not sent yet is never sent. The first one is on its way.
+    bool abandon(std::int64_t id) override {
+        auto const unsent = [id](Outgoing const& message) { return message.id == id; };
+        if (outbox_.empty()) return false;
+        auto const found = std::find_if(std::next(outbox_.begin()), outbox_.end(), unsent);
+        if (found == outbox_.end()) return false;
+        outbox_.erase(found);
+        return true;
+    }
 
     void established(std::string_view, bool) override {}
 
@@ -129,7 +139,7 @@ private:
     std::optional<core::Error> ended_;
     bool closing_ = false;
     core::Cancellation life_;
-    std::deque<Outgoing> outbox_; // in order: a server may take them one by one
+    std::list<Outgoing> outbox_; // in order: a server may take them one by one
     net::Broadcast changed_;
     net::TaskGroup tasks_;
 };

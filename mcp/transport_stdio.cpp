@@ -4,7 +4,8 @@
 #include <array>
 #include <csignal>
 #include <cstdlib>
-#include <deque>
+#include <iterator>
+#include <list>
 #include <span>
 #include <utility>
 
@@ -80,7 +81,16 @@ public:
         if (outbox_.size() == 1) tasks_.spawn(write_outbox());
     }
 
-    bool abandon(std::int64_t) override { return false; }
+    // What is not written yet is never written. The first one is on its way.
+    bool abandon(std::int64_t id) override {
+        auto const unsent = [id](Outgoing const& message) { return message.id == id; };
+        if (outbox_.empty()) return false;
+        auto const found = std::find_if(std::next(outbox_.begin()), outbox_.end(), unsent);
+        if (found == outbox_.end()) return false;
+        outbox_bytes_ -= found->json.size();
+        outbox_.erase(found);
+        return true;
+    }
 
     void established(std::string_view, bool) override {}
 
@@ -220,7 +230,7 @@ private:
     std::shared_ptr<ServerSpec const> spec_;
     Inbox& inbox_;
     std::unique_ptr<net::ChildProcess> child_;
-    std::deque<Outgoing> outbox_;
+    std::list<Outgoing> outbox_;
     std::size_t outbox_bytes_ = 0;
     std::size_t written_ = 0;                                  // of messages that were written to their end
     std::deque<std::pair<std::int64_t, std::size_t>> in_pipe_; // requests, and where in all that was written they end

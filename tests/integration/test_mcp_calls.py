@@ -5,6 +5,9 @@ change, and whose headers a server sees.
 from __future__ import annotations
 
 import json
+import os
+import queue
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,7 +33,7 @@ from harness.mcp import (
     write_script,
 )
 from harness.mcp_http import HttpServer
-from harness.mcp_server import META, MODERN
+from harness.mcp_server import META, MODERN, TOOLS
 from harness.wire_tools import Asked, asks_for, heard, says
 from harness.wires import BY_NAME
 
@@ -118,6 +121,19 @@ def test_stdout_that_is_no_protocol_is_skipped(start_gateway, tmp_path: Path) ->
     gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")})
     assert result(gateway, "one__noisy", {"text": "on stderr"}) == "said"
     assert result(gateway, "one__echo", {"text": "on"}) == "on"
+
+
+# ---- arguments
+
+
+@pytest.mark.parametrize("levels", [32, 60])
+def test_deep_arguments_arrive_as_they_were_given(start_gateway, one, levels: int) -> None:
+    folder, entry = one
+    gateway = start_gateway(with_tools(), mcp={"one": entry()})
+    arguments = {"deep": json.loads("[" * levels + '"core"' + "]" * levels), "beside": 1}
+    assert result(gateway, "one__structured", arguments) == '{"sum":3}'
+    (called,) = records(folder, "message", method="tools/call")
+    assert called["params"]["arguments"] == arguments
 
 
 # ---- deadlines
@@ -316,6 +332,87 @@ def test_many_clients_gone(start_gateway, one) -> None:
     wait_record(folder, "cancelled", count=12)
     wait_for(lambda: gateway.open_fds() <= before + 16, 5, "the clients' sockets closed")
     assert result(gateway, "one__echo", {"text": "on"}) == "on"
+
+
+class OneByOne:
+    """A server of the first HTTP transport: what it says comes on the one stream, and it takes a message when it is
+    through with the one before."""
+
+    def __init__(self) -> None:
+        self.said: queue.Queue[bytes] = queue.Queue()
+        self.called: list[str] = []  # the texts of calls
+
+    def __call__(self, exchange: up.Exchange) -> None:
+        if exchange.request.method == "GET":
+            exchange.head(200, [up.SSE])
+            exchange.write(b"event: endpoint\ndata: /messages\n\n")
+            while True:  # until the gateway leaves
+                while not self.said.empty():
+                    exchange.write(self.said.get())
+                exchange.sleep(0.01)
+        sent = exchange.request.json()
+        if "id" in sent:
+            answer = {"jsonrpc": "2.0", "id": sent["id"], "result": self.handle(sent)}
+            self.said.put(b"data: " + json.dumps(answer).encode() + b"\n\n")
+        return up.reply(b"Accepted", 202)(exchange)
+
+    def handle(self, sent: dict) -> dict:
+        if sent["method"] == "tools/call":
+            text = sent["params"]["arguments"]["text"]
+            self.called.append(text)
+            time.sleep(2 * SLACK if text == "slow" else 0)
+            return {"content": [{"type": "text", "text": text}]}
+        tool = {"name": "note", "inputSchema": TOOLS["echo"][1]}
+        return {
+            "initialize": {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}, "serverInfo": {}},
+            "tools/list": {"tools": [tool]},
+        }.get(sent["method"], {})
+
+
+def begins(gateway: Gateway, tool: str, text: str) -> Stream:
+    """A run in the background, whose call has begun as far as the gateway can see."""
+    body = chat_body("demo", calls((tool, {"text": text})), stream=True)
+    running = Stream(gateway, body, {"x-parley-tool-progress": "events"})
+    for event in running:
+        if isinstance(event, dict) and event.get("agent", {}).get("type") == "tool_call.started":
+            return running
+    raise AssertionError("the call did not begin")
+
+
+def test_a_call_whose_client_left_before_it_was_sent_is_not_sent(start_gateway, upstream: up.FakeUpstream) -> None:
+    """Behind a call that takes its time, and for which the server lets everybody wait."""
+    server = OneByOne()
+    upstream.on(server)
+    entry = {"type": "sse", "url": f"{upstream.url}/sse"}
+    gateway = start_gateway(with_tools(), mcp={"web": entry}, args=("--threads", "1"))
+    assert result(gateway, "web__note", {"text": "first"}) == "first"
+    with begins(gateway, "web__note", "slow") as slow:
+        wait_for(lambda: "slow" in server.called, 3, "the slow call")
+        with begins(gateway, "web__note", "nobody's"):
+            time.sleep(0.1 * SLACK)
+        time.sleep(0.1 * SLACK)
+        assert server.called == ["first", "slow"], "it had still to be sent"
+        assert result(gateway, "web__note", {"text": "last"}) == "last"
+        assert results(slow.read().check_complete()) == ["slow"], "this client has stayed"
+    assert server.called == ["first", "slow", "last"]
+
+
+def test_a_call_whose_client_left_before_it_was_written_is_not_written(start_gateway, tmp_path: Path) -> None:
+    """The program stands still, and its pipe is full with a part of the call before. That is written to its end, though
+    its client leaves too: half a message is none."""
+    gateway = start_gateway(with_tools(), mcp={"one": stdio(tmp_path / "one")}, args=("--threads", "1"))
+    assert result(gateway, "one__echo", {"text": "first"}) == "first"
+    pid = records(tmp_path / "one", "start")[-1]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with begins(gateway, "one__echo", "x" * 300_000), begins(gateway, "one__echo", "nobody's"):
+            time.sleep(0.1 * SLACK)
+        time.sleep(0.1 * SLACK)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert result(gateway, "one__echo", {"text": "last"}) == "last"
+    called = [one["params"]["arguments"]["text"][:8] for one in records(tmp_path / "one", "message", method="tools/call")]
+    assert called == ["first", "xxxxxxxx", "last"]
 
 
 # ---- large results

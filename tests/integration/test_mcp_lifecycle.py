@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -501,6 +503,30 @@ def test_http_server_that_is_away(start_gateway, tmp_path: Path) -> None:
         assert result(gateway, "web__echo", {"text": "back"}) == "back"
     finally:
         server.stop()
+
+
+def test_a_server_that_asks_for_no_pause_and_goes_away(start_gateway, tmp_path: Path) -> None:
+    """Its stream ends as soon as it has begun, and is asked for again, but not in a loop that does nothing else. Nor is
+    a server that does not answer at all, after that."""
+    write_script(tmp_path / "web", {"retry": 0})
+    server = HttpServer(tmp_path / "web")
+    gateway = start_gateway(with_tools(), mcp={"web": http(server)})
+    assert result(gateway, "web__echo", {"text": "x"}) == "x"
+    wait_record(tmp_path / "web", "stopped listening")
+    began = time.monotonic()
+    time.sleep(0.5)
+    streams = len(records(tmp_path / "web", "stopped listening")) / (time.monotonic() - began)
+    server.stop()
+    tries, used, began = 0, gateway.cpu_s(), time.monotonic()
+    with socket.create_server(("127.0.0.1", server.port)) as door:
+        while (left := began + 1 - time.monotonic()) > 0:
+            door.settimeout(left)
+            with contextlib.suppress(TimeoutError):
+                door.accept()[0].close()
+                tries += 1
+    took = (gateway.cpu_s() - used) / (time.monotonic() - began)
+    assert streams < 30 and tries < 30, f"{streams:.0f} streams and {tries} tries in a second"
+    assert took < 0.3, f"{took:.2f} s of a processor in a second"
 
 
 def test_sessions_are_closed(start_gateway, tmp_path: Path) -> None:

@@ -30,7 +30,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._known_session() or http.scripted.script().get("era") == "modern":
             return self._plain(405 if http.scripted.script().get("era") == "modern" else 404)
         self._begin_stream()
-        self._listen()
+        if (retry := http.scripted.script().get("retry")) is not None:
+            self._chunk(b"retry: %d\n\n" % retry)
+            http.scripted.record.add("stopped listening")
+            return self._end_stream()
+        return self._listen()
 
     def do_DELETE(self) -> None:
         session = self.headers.get("mcp-session-id")
@@ -128,7 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(200, ("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked"))
 
     def _event(self, value: dict) -> None:
-        data = b"event: message\ndata: " + json.dumps(value).encode() + b"\n\n"
+        self._chunk(b"event: message\ndata: " + json.dumps(value).encode() + b"\n\n")
+
+    def _chunk(self, data: bytes) -> None:
         try:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
             self.wfile.flush()

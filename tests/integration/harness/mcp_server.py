@@ -97,7 +97,8 @@ class Server:
     def script(self) -> dict:
         """era: legacy (default), modern or both. tools: names to offer. descriptions: by name. exit_at: a method.
         delay: seconds by method. extra: further tool definitions. Over HTTP also refuse_http: a status for all;
-        refuse_tools: statuses by tool; forgotten: what a session that is not known is told (404)."""
+        refuse_tools: statuses by tool; forgotten: what a session that is not known is told (404); retry: ms, all that
+        the standalone stream tells before it ends."""
         try:
             return json.loads((self.folder / "script.json").read_text())
         except FileNotFoundError:
