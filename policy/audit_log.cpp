@@ -62,18 +62,25 @@ core::Task<AuditEntry> AuditLog::last(core::Context const& context) {
 }
 
 core::Task<std::vector<Rows>> AuditLog::append(core::Context const& context, AuditEntry entry,
-                                               std::function<Batch(AuditEntry const&)> make) {
+                                               std::function<Batch(AuditEntry const&)> make,
+                                               std::optional<Condition> condition) {
     for (int tries = 0; tries < kTriesMax; ++tries) {
         auto const before = co_await last(context);
         if (!before) co_return before.error();
+        if (entry.seq == before->seq + 1) // nobody took the place, and yet it was not given
+            co_return core::make_error(core::Errc::kConflict, "It was changed by somebody else at the same time.");
         entry.seq = before->seq + 1;
         entry.previous = before->digest;
         entry.digest = audit_digest(entry);
         Batch batch;
-        batch.push_back({"INSERT INTO audit (tenant, " + std::string(kColumns) +
-                             ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (tenant, seq) DO NOTHING",
+        Statement insert{"INSERT INTO audit (tenant, " + std::string(kColumns) +
+                             ") SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE " +
+                             (condition ? condition->sql : std::string("1 = 1")) +
+                             " ON CONFLICT (tenant, seq) DO NOTHING",
                          {tenant_, entry.seq, entry.at_ms, entry.actor, entry.action, entry.subject, entry.detail,
-                          Blob{entry.previous}, Blob{entry.digest}}});
+                          Blob{entry.previous}, Blob{entry.digest}}};
+        if (condition) insert.values.insert(insert.values.end(), condition->values.begin(), condition->values.end());
+        batch.push_back(std::move(insert));
         if (make) {
             for (auto& change : make(entry))
                 batch.push_back(std::move(change));

@@ -35,11 +35,19 @@ public:
     explicit AuditLog(storage::Database& database, std::string tenant = {})
         : database_(database), tenant_(std::move(tenant)) {}
 
+    /// What must be true where an entry is appended: SQL behind WHERE, whose parameters begin at $10.
+    struct Condition {
+        std::string sql;
+        std::vector<storage::Value> values;
+    };
+
     /// Appends an entry, together with the changes that `make` returns for it: all or nothing. Each change
     /// must be guarded by the entry, since somebody else may get its place. Returns the rows of the changes.
-    /// Errors: those of Database::write; kStoreUnavailable when others are faster again and again.
+    /// Errors: those of Database::write; kConflict when `condition` does not hold; kStoreUnavailable when others are
+    /// faster again and again.
     core::Task<std::vector<storage::Rows>> append(core::Context const& context, AuditEntry entry,
-                                                  std::function<storage::Batch(AuditEntry const&)> make = {});
+                                                  std::function<storage::Batch(AuditEntry const&)> make = {},
+                                                  std::optional<Condition> condition = {});
 
     /// Entries behind `after`, oldest first.
     core::Task<std::vector<AuditEntry>> list(core::Context const& context, std::int64_t after, std::int64_t count);

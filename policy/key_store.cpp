@@ -99,6 +99,12 @@ std::string described(KeyRecord const& record) {
     return out;
 }
 
+core::Error told_of(core::Error error, std::string const& id) {
+    if (error.code == core::Errc::kConflict)
+        error.message = "key '" + id + "' was changed by somebody else at the same time: nothing was done";
+    return error;
+}
+
 } // namespace
 
 AuditEntry KeyStore::entry(std::string action, std::string const& id, std::string detail) const {
@@ -156,6 +162,16 @@ core::Task<KeyRecord> KeyStore::usable(core::Context const& context, std::string
     co_return *found;
 }
 
+// The entry is there only if the change is: the key as it was read, and not revoked.
+AuditLog::Condition KeyStore::unchanged(std::string const& id, std::string_view also,
+                                        std::optional<storage::Value> value) const {
+    AuditLog::Condition condition{
+        "EXISTS (SELECT 1 FROM api_keys WHERE tenant = $10 AND id = $11 AND revoked_ms = 0" + std::string(also) + ")",
+        {tenant_, id}};
+    if (value) condition.values.push_back(std::move(*value));
+    return condition;
+}
+
 core::Task<KeyStore::Made> KeyStore::rotate(core::Context const& context, std::string id,
                                             std::chrono::milliseconds overlap) {
     auto record = co_await usable(context, id);
@@ -178,14 +194,9 @@ core::Task<KeyStore::Made> KeyStore::rotate(core::Context const& context, std::s
         return Batch{std::move(update), count_up(entry)};
     };
     auto told = entry("key.rotate", id, "old_expires_ms=" + std::to_string(record->old_expires_ms));
-    auto const made = co_await audit_.append(context, std::move(told), replace_it);
-    if (!made) co_return made.error();
-    auto const now_there = co_await usable(context, id);
-    if (!now_there) co_return now_there.error();
-    if (now_there->digest != record->digest) {
-        co_return core::make_error(core::Errc::kConflict,
-                                   "key '" + id + "' was changed by somebody else at the same time: nothing was done");
-    }
+    auto const made = co_await audit_.append(context, std::move(told), replace_it,
+                                             unchanged(id, " AND digest = $12", storage::blob(*record->old_digest)));
+    if (!made) co_return told_of(made.error(), id);
     co_return Made{std::move(*record), std::move(key)};
 }
 
@@ -199,8 +210,8 @@ core::Task<> KeyStore::revoke(core::Context const& context, std::string id) {
         guard(update, tenant_, entry);
         return Batch{std::move(update), count_up(entry)};
     };
-    auto const made = co_await audit_.append(context, entry("key.revoke", id, ""), end_it);
-    if (!made) co_return made.error();
+    auto const made = co_await audit_.append(context, entry("key.revoke", id, ""), end_it, unchanged(id));
+    if (!made) co_return told_of(made.error(), id);
     co_return core::Result<>();
 }
 

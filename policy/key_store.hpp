@@ -37,7 +37,7 @@ public:
     core::Task<Made> create(core::Context const& context, KeyRecord wanted);
 
     /// A new key for the same record; the one before stays valid for `overlap`. Errors: kInvalidValue for an id that
-    /// does not exist, is revoked or has expired; those of the store.
+    /// does not exist, is revoked or has expired; kConflict when somebody else was quicker; those of the store.
     core::Task<Made> rotate(core::Context const& context, std::string id, std::chrono::milliseconds overlap);
 
     /// Errors: as rotate(); one that has expired may be revoked.
@@ -51,6 +51,8 @@ public:
 
 private:
     core::Task<KeyRecord> usable(core::Context const& context, std::string id);
+    AuditLog::Condition unchanged(std::string const& id, std::string_view also = {},
+                                  std::optional<storage::Value> value = {}) const;
     storage::Statement count_up(AuditEntry const& entry) const;
     AuditEntry entry(std::string action, std::string const& id, std::string detail) const;
 

@@ -89,6 +89,14 @@ RateLimitView view_of(KeyLimits const& limits, Row const& row, std::int64_t now_
     return view;
 }
 
+// First in a batch: it names the row that the batch will lock.
+Statement row_of(std::string const& tenant, std::string const& key_id) {
+    return {
+        "INSERT INTO key_usage (tenant, key_id, minute, requests, tokens, period, spent_tokens, spent_cost, "
+        "last_reservation) VALUES ($1, $2, 0, 0, 0, 0, 0, 0, '') ON CONFLICT (tenant, key_id) DO NOTHING",
+        {tenant, key_id}};
+}
+
 Statement usage_of(std::string const& tenant, std::string const& key_id) {
     return {
         "SELECT minute, requests, tokens, period, spent_tokens, spent_cost FROM key_usage "
@@ -115,10 +123,7 @@ core::Task<Reservation> UsageLimits::reserve(core::Context const& context, KeyRe
     auto const& limits = key.limits;
     Reservation made{std::move(id), key.id, wanted, now / kMinuteMs, period_number(limits.budget_period, now)};
     Batch batch;
-    batch.push_back(
-        {"INSERT INTO key_usage (tenant, key_id, minute, requests, tokens, period, spent_tokens, spent_cost, "
-         "last_reservation) VALUES ($1, $2, 0, 0, 0, 0, 0, 0, '') ON CONFLICT (tenant, key_id) DO NOTHING",
-         {tenant_, key.id}});
+    batch.push_back(row_of(tenant_, key.id));
     batch.push_back(
         {"INSERT INTO reservations (tenant, id, granted, created_ms) VALUES ($1, $2, 0, $3) "
          "ON CONFLICT (tenant, id) DO NOTHING",
@@ -141,30 +146,46 @@ core::Task<Reservation> UsageLimits::reserve(core::Context const& context, KeyRe
     }
     auto const& granted = (*rows)[4].rows;
     auto const row = row_in((*rows)[5], made.minute, made.period);
+    if (!(*rows)[5].rows.empty()) { // counted into those of another gateway, whose clock is ahead
+        auto const& used = (*rows)[5].rows.front();
+        made.minute = std::max(made.minute, storage::integer(used[0]));
+        made.period = std::max(made.period, storage::integer(used[3]));
+    }
     auto const left = view_of(limits, row, now);
     if (view) *view = left;
     if (!granted.empty() && storage::integer(granted.front().front()) == 1) co_return made;
     co_return too_much(limits, row, wanted, left.resets_ms);
 }
 
-// Behind the reservation on its way to the store, whoever has left meanwhile. Changes nothing if there is none.
+// Whoever has left meanwhile. The reservation may come to be before this or behind it (a server can carry out what was
+// sent over a connection that is gone), so what is left is a mark that it must not: sweep() takes it away.
 core::Awaitable<void> UsageLimits::give_back(Reservation reservation) {
     core::Cancellation never;
     core::Context const context{never, core::SteadyTime::max(), reservation.id};
-    Amount const nothing;
-    (void)co_await settle(context, reservation, nothing);
+    Batch batch;
+    batch.push_back(row_of(tenant_, reservation.key_id));
+    batch.push_back(
+        {"INSERT INTO reservations (tenant, id, granted, created_ms) VALUES ($1, $2, 2, $3) "
+         "ON CONFLICT (tenant, id) DO NOTHING",
+         {tenant_, reservation.id, now_ms_()}});
+    batch.push_back(settlement(reservation, {}));
+    batch.push_back({"UPDATE reservations SET granted = 2 WHERE tenant = $1 AND id = $2", {tenant_, reservation.id}});
+    (void)co_await database_.write(context, std::move(batch));
+}
+
+storage::Statement UsageLimits::settlement(Reservation const& reservation, Amount used) const {
+    return {
+        "UPDATE key_usage SET tokens = tokens + CASE WHEN minute = $3 THEN $4 ELSE 0 END, "
+        "spent_tokens = spent_tokens + CASE WHEN period = $5 THEN $4 ELSE 0 END, "
+        "spent_cost = spent_cost + CASE WHEN period = $5 THEN $6 ELSE 0 END WHERE tenant = $1 AND key_id = $2 AND "
+        "EXISTS "
+        "(SELECT 1 FROM reservations WHERE tenant = $1 AND id = $7 AND granted = 1)",
+        {tenant_, reservation.key_id, reservation.minute, used.tokens - reservation.reserved.tokens, reservation.period,
+         used.cost - reservation.reserved.cost, reservation.id}};
 }
 
 core::Task<> UsageLimits::settle(core::Context const& context, Reservation const& reservation, Amount used) {
-    Batch batch;
-    batch.push_back(
-        {"UPDATE key_usage SET tokens = tokens + CASE WHEN minute = $3 THEN $4 ELSE 0 END, "
-         "spent_tokens = spent_tokens + CASE WHEN period = $5 THEN $4 ELSE 0 END, "
-         "spent_cost = spent_cost + CASE WHEN period = $5 THEN $6 ELSE 0 END WHERE tenant = $1 AND key_id = $2 AND "
-         "EXISTS "
-         "(SELECT 1 FROM reservations WHERE tenant = $1 AND id = $7 AND granted = 1)",
-         {tenant_, reservation.key_id, reservation.minute, used.tokens - reservation.reserved.tokens,
-          reservation.period, used.cost - reservation.reserved.cost, reservation.id}});
+    Batch batch{settlement(reservation, used)};
     batch.push_back({"DELETE FROM reservations WHERE tenant = $1 AND id = $2", {tenant_, reservation.id}});
     auto const rows = co_await database_.write(context, std::move(batch));
     if (!rows) co_return rows.error();

@@ -15,7 +15,8 @@
 
 namespace parley::storage {
 class Database;
-}
+struct Statement;
+} // namespace parley::storage
 
 namespace parley::policy {
 
@@ -68,6 +69,7 @@ public:
 
 private:
     core::Awaitable<void> give_back(Reservation reservation);
+    storage::Statement settlement(Reservation const& reservation, Amount used) const;
 
     storage::Database& database_;
     std::function<std::int64_t()> now_ms_;

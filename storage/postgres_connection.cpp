@@ -160,9 +160,11 @@ core::Result<> run_steps(PGconn* connection) {
     return {};
 }
 
-core::Result<> bring_up_to_date(PGconn* connection) {
+core::Result<> bring_up_to_date(PGconn* connection, PostgresConnection::Schema schema) {
     auto const found = schema_version(connection);
     if (!found) return found.error();
+    // Steps only add: a program that runs while a newer one comes goes on.
+    if (schema == PostgresConnection::Schema::kMayBeNewer && *found > static_cast<int>(migrations().size())) return {};
     if (auto const known = check_version(*found); !known) return known.error();
     if (*found == static_cast<int>(migrations().size())) return {};
     if (auto const begun = ask(connection, "BEGIN", kChangeTime); !begun) return begun.error();
@@ -220,7 +222,7 @@ core::Result<std::string> PostgresConnection::describe(core::Secret const& dsn) 
            "/" + database;
 }
 
-core::Result<PostgresConnection> PostgresConnection::connect(PostgresOptions const& options) {
+core::Result<PostgresConnection> PostgresConnection::connect(PostgresOptions const& options, Schema schema) {
     auto const seconds =
         std::to_string(std::max<std::int64_t>(2, options.connect_timeout.count() / 1000)); // 2: libpq's least
     auto const silence = std::to_string(options.statement_timeout.count());
@@ -239,7 +241,7 @@ core::Result<PostgresConnection> PostgresConnection::connect(PostgresOptions con
     auto* const raw = made.connection_.get();
     if (PQstatus(raw) != CONNECTION_OK) return unavailable(trimmed(PQerrorMessage(raw)));
     PQsetNoticeProcessor(raw, [](void*, char const*) {}, nullptr); // else to standard error
-    if (auto const current = bring_up_to_date(raw); !current) return current.error();
+    if (auto const current = bring_up_to_date(raw, schema); !current) return current.error();
     auto const process = ask(raw, "SELECT pg_backend_pid()", kLookUpTime);
     if (!process) return process.error();
     made.keeps_names_ =

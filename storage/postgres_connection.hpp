@@ -23,9 +23,10 @@ namespace parley::storage {
 class PostgresConnection {
 public:
     /// Blocks, for options.connect_timeout at most for each host. In pipeline mode and non-blocking afterwards; the
-    /// schema is up to date. Errors: kStoreUnavailable, kInvalidValue for a schema that is newer than this program;
-    /// the reason is in `detail`.
-    static core::Result<PostgresConnection> connect(PostgresOptions const& options);
+    /// schema is up to date. Errors: kStoreUnavailable, kInvalidValue for a schema that is newer than this program,
+    /// unless it may be: a newer gateway has come beside one that runs. The reason is in `detail`.
+    enum class Schema : std::uint8_t { kAsKnown, kMayBeNewer };
+    static core::Result<PostgresConnection> connect(PostgresOptions const& options, Schema schema = Schema::kAsKnown);
 
     /// "user@host:port/database", without what is secret. Errors: kInvalidValue for a DSN that is none.
     static core::Result<std::string> describe(core::Secret const& dsn);

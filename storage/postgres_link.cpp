@@ -1,7 +1,10 @@
 #include "storage/postgres_link.hpp"
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 #include <utility>
+#include <variant>
 
 namespace parley::storage {
 namespace {
@@ -94,7 +97,7 @@ core::Awaitable<core::Result<PostgresConnection>> PostgresLink::connect() {
     attempt_ = std::make_shared<Attempt>(loop_.executor());
     auto work = [attempt = attempt_, options = options_,
                  guard = boost::asio::make_work_guard(loop_.context())]() mutable {
-        auto result = PostgresConnection::connect(options);
+        auto result = PostgresConnection::connect(options, PostgresConnection::Schema::kMayBeNewer);
         auto deliver = [attempt, result = std::move(result)]() mutable {
             attempt->result = std::move(result);
             attempt->done.set();
@@ -217,13 +220,27 @@ void PostgresLink::pump() {
     }
 }
 
+// What a batch locks has its name at the front of the values of its first statement: tenant, key or principal, session.
+std::array<std::string_view, 3> lock_name(Batch const& batch) {
+    std::array<std::string_view, 3> name;
+    for (std::size_t i = 0; i < name.size() && !batch.empty() && i < batch.front().values.size(); ++i) {
+        auto const* const text = std::get_if<std::string>(&batch.front().values[i]);
+        if (text == nullptr) break;
+        name[i] = *text;
+    }
+    return name;
+}
+
 PostgresLink::Group PostgresLink::next_group() {
     Group group;
     group.sent = steady_clock::now();
+    auto const locks = [](Request const& request) { return lock_name(request.batch); };
     while (!queue_.empty() && group.requests.size() < kRequestsPerTransaction) {
         auto const alone = queue_.front().alone || use_ == Use::kRead;
         if (alone && !group.requests.empty()) break;
-        group.requests.push_back(std::move(queue_.front()));
+        // In one order everywhere: two transactions that lock two rows the other way round would wait for each other.
+        auto const place = std::ranges::upper_bound(group.requests, lock_name(queue_.front().batch), {}, locks);
+        group.requests.insert(place, std::move(queue_.front()));
         queue_.pop_front();
         if (alone) break;
     }

@@ -14,7 +14,7 @@ import pytest
 from harness import upstream as up
 from harness.api import Stream, call, chat_body, connect, request_bytes
 from harness.configs import agent, config, demo_agent
-from harness.gateway import SLACK, Gateway, wait_until
+from harness.gateway import SLACK, Gateway, StartFailed, wait_until
 from harness.postgres import Postgres
 from harness.rawhttp import Closed, Connection
 from harness.talk import Model, Talk, user
@@ -321,6 +321,30 @@ def test_kill_and_the_other_answers_the_repeat_once(pair, upstream: up.FakeUpstr
     assert model.asked == (2 if cut else 1)
     assert talk.say("go on") == f"a{model.said}"
     assert model.shown() == ["user: hello", f"assistant: {said}", "user: go on"]
+
+
+def test_who_runs_already_goes_on_with_the_schema_of_a_newer_version(
+    pair, start_gateway, upstream: up.FakeUpstream, postgres: Postgres
+) -> None:
+    """A newer version has migrated, and the older ones are still to be replaced: also over new connections. One that
+    starts now does not know what it would do."""
+    one, _ = pair()
+    Model(upstream)
+    talk = Talk(one, str(uuid.uuid4()), "keeps")
+    assert talk.say("first") == "a1"
+    newer = int(postgres.sql("SELECT max(version) FROM parley_schema")) + 1
+    postgres.sql(f"INSERT INTO parley_schema VALUES ({newer})")
+    try:
+        postgres.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                     "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'")  # fmt: skip
+        for number in range(8):  # each loop has connections of its own
+            wait_until(lambda: talk.ask("on").status == 200, timeout=3, what=f"answer {number}")
+        wait_until(lambda: call(one, "GET", "/readyz").status == 200, timeout=3, what="being ready")
+        assert talk.path()[:2] == ["user: first", "assistant: a1"]
+        with pytest.raises(StartFailed, match=f"its schema has version {newer}, and this program knows"):
+            start_gateway(config(demo_agent()), env={"DATABASE_URL": postgres.dsn})
+    finally:
+        postgres.sql(f"DELETE FROM parley_schema WHERE version = {newer}")
 
 
 def until(running: Stream, text: str) -> Iterator[dict | str]:

@@ -234,6 +234,39 @@ TEST_P(KeyStoreTest, ALaggingClockOpensNoSecondWindow) {
     EXPECT_FALSE(reserve(key, {}, "d"));
 }
 
+// Another gateway has opened the minute already when one reserves whose clock is two seconds behind.
+TEST_P(KeyStoreTest, ALaggingClockSettlesInTheMinuteThatItCountedInto) {
+    auto const key = limited({.tokens_per_minute = 100});
+    auto const turn = (now_ / 60'000 + 1) * 60'000;
+    now_ = turn + 1'000;
+    auto const ahead = reserve(key, {20, 0}, "a");
+    ASSERT_TRUE(ahead);
+    settle(*ahead, {10, 0});
+    now_ = turn - 1'000;
+    auto const behind = reserve(key, {60, 0}, "b");
+    ASSERT_TRUE(behind);
+    EXPECT_EQ(view_.remaining_tokens, 30);
+    now_ = turn + 1'000;
+    settle(*behind, {5, 0});
+    auto const rest = reserve(key, {85, 0}, "c");
+    ASSERT_TRUE(rest) << rest.error().message;
+    EXPECT_EQ(view_.remaining_tokens, 0);
+}
+
+TEST_P(KeyStoreTest, WhatWasSetAsideBeforeTheMinuteTurnedIsNoPartOfTheNextOne) {
+    auto const key = limited({.tokens_per_minute = 100});
+    auto const turn = (now_ / 60'000 + 1) * 60'000;
+    now_ = turn - 1'000;
+    auto const before = reserve(key, {60, 0}, "a");
+    ASSERT_TRUE(before);
+    now_ = turn + 1'000;
+    auto const after = reserve(key, {30, 0}, "b");
+    ASSERT_TRUE(after);
+    settle(*before, {5, 0});
+    EXPECT_FALSE(reserve(key, {71, 0}, "c"));
+    EXPECT_TRUE(reserve(key, {70, 0}, "d"));
+}
+
 TEST_P(KeyStoreTest, TokensAreSetAsideAndSettled) {
     auto const key = limited({.tokens_per_minute = 100});
     auto const first = reserve(key, {80, 0}, "a");
@@ -264,6 +297,43 @@ TEST_P(KeyStoreTest, BudgetsOfAPeriod) {
     now_ += 86'400'000;
     EXPECT_EQ(usage(key).spent_tokens, 0);
     EXPECT_TRUE(reserve(key, {100, 50}, "e"));
+}
+
+// The same at midnight, for what is spent of a budget.
+TEST_P(KeyStoreTest, ALaggingClockSettlesInTheDayThatItCountedInto) {
+    auto const key = limited({.budget_tokens = 100, .budget_cost = 50, .budget_period = Period::kDay});
+    auto const midnight = (now_ / 86'400'000 + 1) * 86'400'000;
+    now_ = midnight + 1'000;
+    auto const ahead = reserve(key, {20, 10}, "a");
+    ASSERT_TRUE(ahead);
+    settle(*ahead, {10, 5});
+    now_ = midnight - 1'000;
+    auto const behind = reserve(key, {60, 40}, "b");
+    ASSERT_TRUE(behind);
+    now_ = midnight + 1'000;
+    EXPECT_EQ(usage(key).spent_tokens, 70);
+    EXPECT_EQ(usage(key).spent_cost, 45);
+    settle(*behind, {5, 4});
+    settle(*behind, {5, 4}); // a batch may be run twice
+    EXPECT_EQ(usage(key).spent_tokens, 15);
+    EXPECT_EQ(usage(key).spent_cost, 9);
+}
+
+TEST_P(KeyStoreTest, WhatWasSetAsideBeforeMidnightIsNoPartOfTheNextDay) {
+    auto const key = limited({.budget_tokens = 100, .budget_cost = 50, .budget_period = Period::kDay});
+    auto const midnight = (now_ / 86'400'000 + 1) * 86'400'000;
+    now_ = midnight - 1'000;
+    auto const before = reserve(key, {60, 40}, "a");
+    ASSERT_TRUE(before);
+    now_ = midnight + 1'000;
+    auto const after = reserve(key, {20, 10}, "b");
+    ASSERT_TRUE(after);
+    settle(*before, {5, 4});
+    EXPECT_EQ(usage(key).spent_tokens, 20);
+    EXPECT_EQ(usage(key).spent_cost, 10);
+    settle(*after, {10, 5});
+    EXPECT_EQ(usage(key).spent_tokens, 10);
+    EXPECT_EQ(usage(key).spent_cost, 5);
 }
 
 TEST_P(KeyStoreTest, AReservationThatIsRunTwiceIsCountedOnce) {
