@@ -12,6 +12,7 @@
 
 #include "agents/tool_schema.hpp"
 #include "core/json.hpp"
+#include "core/json_tree.hpp"
 
 namespace parley::agents {
 namespace {
@@ -44,13 +45,10 @@ core::Result<boost::json::object> parse_arguments(std::string_view text) {
         return told("The arguments are longer than " + std::to_string(kArgumentsBytesMax) + " bytes.");
     if (auto const checked = core::check_json(text, kArgumentsDepthMax); !checked)
         return told("The arguments are not valid JSON: " + checked.error().message);
-    boost::json::parse_options options;
-    options.max_depth = kArgumentsDepthMax + 1;
-    boost::system::error_code error;
-    auto value = boost::json::parse({text.data(), text.size()}, error, {}, options);
-    if (error) return told("The arguments are not valid JSON.");
-    if (!value.is_object()) return told("The arguments must be a JSON object.");
-    return std::move(value.get_object());
+    auto value = core::json_tree(text);
+    if (!value) return told("The arguments are not valid JSON.");
+    if (!value->is_object()) return told("The arguments must be a JSON object.");
+    return std::move(value->get_object());
 }
 
 struct ArgumentSchema::Compiled {

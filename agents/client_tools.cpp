@@ -1,23 +1,16 @@
 #include "agents/client_tools.hpp"
 
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <boost/json/value.hpp>
 
 #include <optional>
+
+#include "core/json_tree.hpp"
 
 namespace parley::agents {
 namespace {
 
 namespace json = boost::json;
-
-std::optional<json::value> parsed(std::string_view text) {
-    json::parse_options options;
-    options.max_depth = 64; // the request was checked against less
-    boost::system::error_code error;
-    auto value = json::parse({text.data(), text.size()}, error, {}, options);
-    if (error) return std::nullopt;
-    return value;
-}
 
 std::string_view text_at(json::value const* value, std::string_view key) {
     auto const* const object = value != nullptr ? value->if_object() : nullptr;
@@ -65,7 +58,7 @@ core::Result<> apply_client_tools(AgentConfig const& agent, chat::Turn& turn) {
 
 std::vector<std::string> client_tool_names(std::string_view tools_json) {
     std::vector<std::string> names;
-    auto const tools = tools_json.empty() ? std::nullopt : parsed(tools_json);
+    auto const tools = tools_json.empty() ? std::nullopt : core::json_tree(tools_json);
     if (!tools || !tools->is_array()) return names;
     for (auto const& tool : tools->get_array())
         names.emplace_back(name_of(tool));
@@ -74,10 +67,10 @@ std::vector<std::string> client_tool_names(std::string_view tools_json) {
 
 core::Result<OfferedClientTools> read_client_tools(chat::Turn const& turn, ToolSet const& own) {
     OfferedClientTools out;
-    auto const tools = parsed(turn.tools.empty() ? "[]" : turn.tools);
+    auto const tools = core::json_tree(turn.tools.empty() ? "[]" : turn.tools);
     if (!tools || !tools->is_array())
         return core::make_error(core::Errc::kInvalidValue, "'tools' must be an array of tools.", "tools");
-    auto const choice = turn.tool_choice.empty() ? std::nullopt : parsed(turn.tool_choice);
+    auto const choice = turn.tool_choice.empty() ? std::nullopt : core::json_tree(turn.tool_choice);
     auto const* const allowed = choice ? member(*choice, "allowed_tools") : nullptr;
     bool const none = choice && *choice == "none";
     auto const only = allowed != nullptr ? std::optional(allowed_names(*allowed)) : std::nullopt;

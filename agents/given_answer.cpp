@@ -2,13 +2,13 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 
 #include <map>
 #include <string_view>
 #include <utility>
 
 #include "core/json.hpp"
+#include "core/json_tree.hpp"
 
 namespace parley::agents {
 namespace {
@@ -87,9 +87,8 @@ GivenAnswer given_answer(memory::StoredTurn const& answer) {
     std::string model;
     core::append_json_body(model, answer.model);
     out.events.emplace_back(chat::ModelReport{out.made.emplace_back(std::move(model))});
-    boost::system::error_code error;
-    auto const messages = json::parse({answer.messages.data(), answer.messages.size()}, error);
-    if (!error && messages.is_array()) Telling(out, messages.get_array()).tell();
+    auto const messages = core::json_tree(answer.messages);
+    if (messages && messages->is_array()) Telling(out, messages->get_array()).tell();
     out.events.emplace_back(chat::ChoiceEnd{chat::finish_reason_named(answer.finish)});
     chat::Usage usage;
     usage.prompt_tokens = answer.prompt_tokens;

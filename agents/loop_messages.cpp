@@ -2,13 +2,13 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
 #include <array>
 
 #include "core/json.hpp"
+#include "core/json_tree.hpp"
 
 namespace parley::agents {
 namespace {
@@ -76,10 +76,9 @@ chat::Message LoopMessage::view() const noexcept {
 std::string joined_details(std::span<std::string const> pieces) {
     json::array out;
     for (auto const& piece : pieces) {
-        boost::system::error_code error;
-        auto const value = json::parse({piece.data(), piece.size()}, error);
-        if (error || !value.is_array()) continue;
-        for (auto const& element : value.get_array()) {
+        auto const value = core::json_tree(piece);
+        if (!value || !value->is_array()) continue;
+        for (auto const& element : value->get_array()) {
             auto* const last = out.empty() ? nullptr : out.back().if_object();
             if (last != nullptr && element.is_object() && continues(*last, element.get_object())) {
                 join(*last, element.get_object());
@@ -94,9 +93,8 @@ std::string joined_details(std::span<std::string const> pieces) {
 std::vector<std::string> tool_call_ids(std::string_view message_json) {
     std::vector<std::string> ids;
     if (message_json.find("\"tool_calls\"") == std::string_view::npos) return ids;
-    boost::system::error_code error;
-    auto const message = json::parse({message_json.data(), message_json.size()}, error);
-    auto const* const object = error ? nullptr : message.if_object();
+    auto const message = core::json_tree(message_json);
+    auto const* const object = message ? message->if_object() : nullptr;
     auto const* const calls = object != nullptr ? object->if_contains("tool_calls") : nullptr;
     if (calls == nullptr || !calls->is_array()) return ids;
     for (auto const& call : calls->get_array()) {

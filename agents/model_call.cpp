@@ -34,6 +34,7 @@ core::Task<> ModelCall::prepare_another(core::Error const& error, RoundFilter* f
     auto const failed = plan_.candidate();
     auto const step = plan_.after(error, std::chrono::steady_clock::now(), context_.deadline);
     if (!step) co_return error;
+    is_untold_ = false;
     overcome_.push_back({error, agent_.candidates[failed].agent_id, step->kind});
     stream_.reset();
     model_pending_ = false;
@@ -46,9 +47,13 @@ core::Task<bool> ModelCall::attempt(chat::Turn const& turn, std::vector<chat::Ru
     if (!stream_) {
         auto const& candidate = agent_.candidates[plan_.candidate()];
         auto const& asked = filter ? filter->turn_for(candidate) : turn;
-        has_asked_ = true;
+        has_asked_ = is_untold_ = true;
         auto started = co_await candidate.provider->start(session_, context_, *candidate.model, asked);
-        if (!started) co_return started.error();
+        if (!started) {
+            auto const code = started.error().code; // of us: it had not refused
+            is_untold_ = code == core::Errc::kCancelled || code == core::Errc::kDeadlineExceeded;
+            co_return started.error();
+        }
         stream_ = std::move(*started);
     }
     if (before_) {

@@ -59,10 +59,16 @@ public:
     /// Adds the tokens of a call. The filter calls it for a report that it takes out.
     void count(chat::Usage const& usage) noexcept {
         usage_ += usage;
+        if (auto const& price = answered_by().price) cost_ += cost_of(*price, usage);
         last_prompt_ = usage.prompt_tokens;
+        is_untold_ = false;
     }
 
-    chat::Usage const& usage() const noexcept { return usage_; }              // of all calls
+    chat::Usage const& usage() const noexcept { return usage_; } // of all calls
+    std::int64_t cost() const noexcept {
+        return cost_;
+    } // of all calls, millionths of a US dollar, where there is a price
+    bool is_untold() const noexcept { return is_untold_; } // the last call: a model works or worked, and told no usage
     std::int64_t last_prompt_tokens() const noexcept { return last_prompt_; } // of the last call that told
     Candidate const& answered_by() const noexcept { return agent_.candidates[plan_.candidate()]; }
 
@@ -100,7 +106,9 @@ private:
     std::string service_tier_;
     bool model_pending_ = false;
     chat::Usage usage_;
+    std::int64_t cost_ = 0;
     std::int64_t last_prompt_ = 0;
+    bool is_untold_ = false;
     std::vector<Overcome> overcome_;
 };
 

@@ -1,14 +1,13 @@
 #include "agents/model_history.hpp"
 
 #include <boost/json/array.hpp>
-#include <boost/json/parse.hpp>
 
 #include <algorithm>
 #include <array>
-#include <optional>
 #include <string_view>
 
 #include "core/json.hpp"
+#include "core/json_tree.hpp"
 #include "memory/visible_text.hpp"
 
 namespace parley::agents {
@@ -18,12 +17,6 @@ namespace json = boost::json;
 
 constexpr std::array<std::string_view, 4> kReasoning{"reasoning", "reasoning_content", "reasoning_details",
                                                      "reasoning_items"};
-
-std::optional<json::value> parsed(std::string_view text) {
-    boost::system::error_code error;
-    auto value = json::parse({text.data(), text.size()}, error);
-    return error ? std::nullopt : std::optional(std::move(value));
-}
 
 std::string_view text_of(json::object const& object, std::string_view key) {
     auto const* const value = object.if_contains(key);
@@ -54,7 +47,7 @@ void note_calls(json::object const& message, std::vector<std::string>& open) {
 }
 
 json::array messages_of(memory::StoredTurn const& turn) {
-    auto const value = parsed(turn.messages);
+    auto const value = core::json_tree(turn.messages);
     return value && value->is_array() ? value->get_array() : json::array{};
 }
 
@@ -63,7 +56,7 @@ json::array messages_of(memory::StoredTurn const& turn) {
 void ModelHistory::add_earlier(chat::Message const& message) {
     auto const may_hide =
         message.content.find('<') != std::string_view::npos || message.content.find("\\u003") != std::string_view::npos;
-    auto const value = may_hide ? parsed(message.json) : std::nullopt;
+    auto const value = may_hide ? core::json_tree(message.json) : std::nullopt;
     if (!value || !value->is_object()) return add(message);
     auto object = value->get_object();
     if (!tidy_answer(object, true)) return;

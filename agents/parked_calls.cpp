@@ -13,10 +13,11 @@ std::size_t ParkedTurn::bytes() const noexcept {
     return sum;
 }
 
-std::string ParkedCalls::key(std::string_view principal, std::string_view agent_id, std::string_view question,
+std::string ParkedCalls::key(mcp::Caller const& caller, std::string_view agent_id, std::string_view asked,
                              std::string_view client_call_id) {
     std::string text;
-    for (auto const part : {principal, agent_id, question, client_call_id}) {
+    for (std::string_view const part :
+         {std::string_view(caller.principal), std::string_view(caller.user_id), agent_id, asked, client_call_id}) {
         text += std::to_string(part.size());
         text += ':';
         text += part;

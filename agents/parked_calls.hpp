@@ -15,6 +15,7 @@
 
 #include "agents/loop_messages.hpp"
 #include "core/context.hpp"
+#include "mcp/tool_host.hpp"
 
 namespace parley::agents {
 
@@ -36,8 +37,9 @@ public:
     ParkedCalls() = default;
     explicit ParkedCalls(Limits limits) : limits_(limits) {}
 
-    /// Whose, of which agent, after which question, and the first of the client's calls: what must all be the same.
-    static std::string key(std::string_view principal, std::string_view agent_id, std::string_view question,
+    /// Whose, of which agent, after which texts of the user (providers number the calls of each answer anew), and the
+    /// first of the client's calls: what must all be the same.
+    static std::string key(mcp::Caller const& caller, std::string_view agent_id, std::string_view asked,
                            std::string_view client_call_id);
 
     /// The oldest make room. One that is larger than everything allowed is not kept.

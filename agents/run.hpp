@@ -38,6 +38,8 @@ public:
     core::Task<bool> next(std::vector<chat::RunEvent>& events);
 
     chat::Usage const& usage() const noexcept { return model_.usage(); } // of all rounds
+    std::int64_t cost() const noexcept { return model_.cost(); }         // of all rounds, millionths of a US dollar
+    bool is_untold() const noexcept { return model_.is_untold(); }       // the last round's usage
     Candidate const& answered_by() const noexcept { return model_.answered_by(); }
     std::size_t attempts() const noexcept { return model_.attempts(); }
 

@@ -109,16 +109,15 @@ core::Task<std::vector<mcp::ServerTools>> ToolLoop::lists() {
 // The client's history knows only its own calls of a mixed round; what the agent did is put back in their place.
 void ToolLoop::splice_parked() {
     if (is_remembered_ || services_.parked.empty()) return;
-    std::string_view question;
+    std::string asked;
     std::vector<chat::Message> spliced;
     auto const now = Clock::now();
     for (auto const& message : asked_.messages) {
-        if (message.role == chat::Role::kUser) question = message.content;
+        if (message.role == chat::Role::kUser) asked += message.content;
         auto const ids = client_calls_of(message);
         std::shared_ptr<ParkedTurn const> turn;
         if (!ids.empty()) {
-            turn = services_.parked.find(
-                ParkedCalls::key(caller_.principal, agent_.config.agent_id, question, ids.front()), now);
+            turn = services_.parked.find(ParkedCalls::key(caller_, agent_.config.agent_id, asked, ids.front()), now);
         }
         if (!turn || turn->client_call_ids != ids) {
             spliced.push_back(message);
@@ -311,11 +310,11 @@ void ToolLoop::park() {
         if (call.client_index >= 0) turn->client_call_ids.push_back(core::json_body_to_text(call.id));
     }
     turn->messages.assign(own_.begin(), own_.end());
-    std::string_view question;
+    std::string asked;
     for (auto const& message : asked_.messages) {
-        if (message.role == chat::Role::kUser) question = message.content;
+        if (message.role == chat::Role::kUser) asked += message.content;
     }
-    auto key = ParkedCalls::key(caller_.principal, agent_.config.agent_id, question, turn->client_call_ids.front());
+    auto key = ParkedCalls::key(caller_, agent_.config.agent_id, asked, turn->client_call_ids.front());
     services_.parked.park(std::move(key), std::move(turn), Clock::now());
 }
 

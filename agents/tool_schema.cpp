@@ -1,12 +1,13 @@
 #include "agents/tool_schema.hpp"
 
-#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <optional>
 #include <vector>
+
+#include "core/json_tree.hpp"
 
 namespace parley::agents {
 namespace {
@@ -20,15 +21,6 @@ std::string_view view(json::string_view text) noexcept {
 
 bool is_one_of(std::string_view word, Words words) noexcept {
     return std::find(words.begin(), words.end(), word) != words.end();
-}
-
-std::optional<json::value> parsed(std::string_view text) {
-    json::parse_options options;
-    options.max_depth = 64;
-    boost::system::error_code error;
-    auto value = json::parse({text.data(), text.size()}, error, {}, options);
-    if (error) return std::nullopt;
-    return value;
 }
 
 bool is_map_of_schemas(std::string_view key) noexcept {
@@ -299,7 +291,7 @@ SchemaProfile schema_profile(std::string_view model) noexcept {
 }
 
 json::object cleaned_schema(std::string_view schema, SchemaProfile profile) {
-    auto const root = parsed(schema);
+    auto const root = core::json_tree(schema);
     json::value const empty = json::object();
     auto const& given = root && root->is_object() ? *root : empty;
     Cleaner cleaner(given, profile);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -70,6 +71,12 @@ struct ConversationInfo {
     std::int64_t updated_ms = 0;
 };
 
+/// The last one of a page of a list, behind which the next page begins. Several may have changed in one millisecond.
+struct ListPlace {
+    std::int64_t updated_ms = std::numeric_limits<std::int64_t>::max();
+    std::string session = {};
+};
+
 class ConversationStore {
 public:
     virtual ~ConversationStore() = default;
@@ -112,10 +119,16 @@ public:
     /// Keeps a summary beside its turn; a later one of the same turn takes its place. false = the turn is gone.
     virtual core::Task<bool> summarise(core::Context const& context, ConversationKey key, Summary summary) = 0;
 
-    /// Of a principal, nullopt = of all; the one changed last first. `before_ms`: only those changed before.
+    /// Of a principal, nullopt = of all; the one changed last first, from behind `after` on.
     virtual core::Task<std::vector<ConversationInfo>> list(core::Context const& context, std::string tenant,
-                                                           std::optional<std::string> principal, std::int64_t before_ms,
+                                                           std::optional<std::string> principal, ListPlace after,
                                                            std::int64_t limit) = 0;
+
+    /// The same in the order of their names, which do not change while somebody goes through them all. `after` is a
+    /// key, empty to begin with.
+    virtual core::Task<std::vector<ConversationInfo>> list_by_name(core::Context const& context,
+                                                                   std::optional<std::string> principal,
+                                                                   ConversationKey after, std::int64_t limit) = 0;
 
     /// One conversation and all its turns. false = there was none.
     virtual core::Task<bool> erase(core::Context const& context, ConversationKey key) = 0;

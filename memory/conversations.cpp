@@ -22,6 +22,10 @@ constexpr std::int64_t kErasedAtOnce = 200;
 constexpr std::string_view kColumns =
     "t.kind, t.id, t.parent, t.depth, t.messages, t.agent, t.idempotency_key, t.finish, t.model, t.prompt_tokens, "
     "t.completion_tokens, t.created_ms, t.asked_ms, t.client_id";
+std::string const kInfos =
+    "SELECT c.principal, c.session, "
+    "(SELECT count(*) FROM turns t WHERE t.tenant = c.tenant AND t.conversation = c.id), "
+    "c.created_ms, c.updated_ms FROM conversations c ";
 constexpr std::string_view kAskedAgain =
     "ON CONFLICT (tenant, conversation, id) DO UPDATE SET asked_ms = excluded.asked_ms, "
     "idempotency_key = excluded.idempotency_key, client_id = excluded.client_id WHERE turns.asked_ms < "
@@ -310,18 +314,33 @@ core::Task<bool> Conversations::summarise(core::Context const& context, Conversa
 }
 
 core::Task<std::vector<ConversationInfo>> Conversations::list(core::Context const& context, std::string tenant,
-                                                              std::optional<std::string> principal,
-                                                              std::int64_t before_ms, std::int64_t limit) {
+                                                              std::optional<std::string> principal, ListPlace after,
+                                                              std::int64_t limit) {
     Statement statement{
-        "SELECT c.principal, c.session, "
-        "(SELECT count(*) FROM turns t WHERE t.tenant = c.tenant AND t.conversation = c.id), "
-        "c.created_ms, c.updated_ms FROM conversations c WHERE c.tenant = $1 AND c.updated_ms < $2 ",
-        {std::move(tenant), before_ms, limit}};
+        kInfos + "WHERE c.tenant = $1 AND c.updated_ms <= $2 AND (c.updated_ms < $2 OR c.session > $3) ",
+        {std::move(tenant), after.updated_ms, std::move(after.session), limit}};
     if (principal) {
-        statement.sql += "AND c.principal = $4 ";
+        statement.sql += "AND c.principal = $5 ";
         statement.values.emplace_back(std::move(*principal));
     }
-    statement.sql += "ORDER BY c.updated_ms DESC, c.session LIMIT $3";
+    statement.sql += "ORDER BY c.updated_ms DESC, c.session LIMIT $4";
+    co_return co_await infos(context, std::move(statement));
+}
+
+core::Task<std::vector<ConversationInfo>> Conversations::list_by_name(core::Context const& context,
+                                                                      std::optional<std::string> principal,
+                                                                      ConversationKey after, std::int64_t limit) {
+    Statement statement{kInfos + "WHERE c.tenant = $1 AND (c.principal > $2 OR (c.principal = $2 AND c.session > $3)) ",
+                        {std::move(after.tenant), std::move(after.principal), std::move(after.session), limit}};
+    if (principal) {
+        statement.sql += "AND c.principal = $5 ";
+        statement.values.emplace_back(std::move(*principal));
+    }
+    statement.sql += "ORDER BY c.principal, c.session LIMIT $4";
+    co_return co_await infos(context, std::move(statement));
+}
+
+core::Task<std::vector<ConversationInfo>> Conversations::infos(core::Context const& context, Statement statement) {
     Batch batch{std::move(statement)};
     auto const rows = co_await database_.read(context, std::move(batch));
     if (!rows) co_return rows.error();

@@ -33,14 +33,18 @@ public:
                             std::optional<std::int64_t> expires_ms) override;
     core::Task<bool> summarise(core::Context const& context, ConversationKey key, Summary summary) override;
     core::Task<std::vector<ConversationInfo>> list(core::Context const& context, std::string tenant,
-                                                   std::optional<std::string> principal, std::int64_t before_ms,
+                                                   std::optional<std::string> principal, ListPlace after,
                                                    std::int64_t limit) override;
+    core::Task<std::vector<ConversationInfo>> list_by_name(core::Context const& context,
+                                                           std::optional<std::string> principal, ConversationKey after,
+                                                           std::int64_t limit) override;
     core::Task<bool> erase(core::Context const& context, ConversationKey key) override;
     core::Task<std::int64_t> erase_all(core::Context const& context, std::string tenant,
                                        std::string principal) override;
     core::Task<std::int64_t> erase_expired(core::Context const& context, std::int64_t limit) override;
 
 private:
+    core::Task<std::vector<ConversationInfo>> infos(core::Context const& context, storage::Statement statement);
     storage::Statement insert(ConversationKey const& key, StoredTurn const& turn) const;
     static storage::Batch erasure(ConversationKey const& key);
 

@@ -2,15 +2,14 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "core/hash.hpp"
 #include "core/json.hpp"
+#include "core/json_tree.hpp"
 #include "memory/visible_text.hpp"
 
 namespace parley::memory {
@@ -40,12 +39,6 @@ std::string_view text_in(json::object const& object, std::string_view key) {
     auto const* const value = object.if_contains(key);
     auto const* const text = value ? value->if_string() : nullptr;
     return text ? std::string_view(text->data(), text->size()) : std::string_view();
-}
-
-std::optional<json::value> parsed(std::string_view text) {
-    boost::system::error_code error;
-    auto value = json::parse({text.data(), text.size()}, error);
-    return error ? std::nullopt : std::optional(std::move(value));
 }
 
 // Members in the order of their names, so that the same JSON written otherwise is the same.
@@ -78,7 +71,7 @@ std::string_view trimmed(std::string_view text) {
 void add_content(Content& content, chat::Message const& message) {
     content.add(trimmed(content_text(message)));
     if (message.content.empty() || message.content.front() != '[') return;
-    auto const value = parsed(message.content);
+    auto const value = core::json_tree(message.content);
     if (!value || !value->is_array()) return;
     for (auto const& part : value->get_array()) {
         auto const* const object = part.if_object();
@@ -160,7 +153,7 @@ private:
         text_ += content_text(message);
         // Most have none, and are not parsed.
         if (message.json.find("tool_calls") == std::string_view::npos) return;
-        auto const value = parsed(message.json);
+        auto const value = core::json_tree(message.json);
         auto const* const object = value ? value->if_object() : nullptr;
         auto calls = calls_in(object ? object->if_contains("tool_calls") : nullptr);
         std::erase_if(calls, [this](Call const& call) {
@@ -174,7 +167,7 @@ private:
 
     // Results of the agent's own tools are part of its answer.
     void take_result(chat::Message const& message, std::size_t index) {
-        auto const value = parsed(message.json);
+        auto const value = core::json_tree(message.json);
         auto const* const object = value ? value->if_object() : nullptr;
         auto const id = std::string(object ? text_in(*object, "tool_call_id") : std::string_view());
         if (std::ranges::find(awaited_, id) == awaited_.end()) return;
@@ -217,7 +210,7 @@ std::string content_text(chat::Message const& message) {
     if (content.starts_with('"')) return core::json_body_to_text(core::strip_quotes(content));
     std::string out;
     if (!content.starts_with('[')) return out;
-    auto const value = parsed(content);
+    auto const value = core::json_tree(content);
     if (!value || !value->is_array()) return out;
     for (auto const& part : value->get_array()) {
         auto const* const object = part.if_object();
@@ -235,7 +228,7 @@ std::vector<Turn> turns_of(std::span<chat::Message const> messages, std::span<st
 }
 
 TurnId answer_id(TurnId const& parent, std::string_view text, std::string_view client_calls_json) {
-    auto const value = client_calls_json.empty() ? std::nullopt : parsed(client_calls_json);
+    auto const value = client_calls_json.empty() ? std::nullopt : core::json_tree(client_calls_json);
     return answer_id_of(parent, text, calls_in(value ? &*value : nullptr));
 }
 

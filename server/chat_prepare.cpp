@@ -23,10 +23,12 @@ namespace {
 
 using core::Errc;
 
-// The SDKs say how long they will wait (X-Stainless-Timeout, seconds): a run need not outlive that.
-core::SteadyTime run_deadline(agents::AgentConfig const& agent, net::RequestHead const& head,
+// openai-node says how long it will wait for the head of an answer (X-Stainless-Timeout, seconds). Where that comes
+// with the whole answer, a run need not outlive it.
+core::SteadyTime run_deadline(agents::AgentConfig const& agent, net::RequestHead const& head, bool is_streamed,
                               core::SteadyTime started) {
     auto seconds = agent.limits.timeout_s;
+    if (is_streamed) return started + std::chrono::seconds(seconds);
     auto const told = head.get("x-stainless-timeout");
     double client = 0;
     auto const [end, error] = std::from_chars(told.data(), told.data() + told.size(), client);
@@ -148,6 +150,7 @@ core::Task<std::unique_ptr<ChatJob>> Gateway::prepare_chat(net::Request& request
             co_await replay(std::move(*stored), reply, exchange, state);
             co_return nullptr;
         }
+        if (*ask) found->claim->belongs_to(owner_of(state), (*ask)->key.session);
         reply.kept = std::make_unique<KeptAnswer>(std::move(found->claim), reply.head);
     }
 
@@ -156,8 +159,8 @@ core::Task<std::unique_ptr<ChatJob>> Gateway::prepare_chat(net::Request& request
     if (agent->config.client_tools == agents::ClientTools::kAuto && is_open_webui(request.head)) {
         if (auto kept = without_built_in_tools(parsed->tools)) parsed->offer_only(std::move(*kept));
     }
-    core::Context context{exchange.cancellation(), run_deadline(agent->config, request.head, request.started),
-                          std::string(state.request_id)};
+    auto const deadline = run_deadline(agent->config, request.head, reply.stream, request.started);
+    core::Context context{exchange.cancellation(), deadline, std::string(state.request_id)};
     auto job =
         std::make_unique<ChatJob>(shared_.admission, metrics_.in_flight, std::move(context), request.head, *agent);
     if (*ask) job->ask = std::make_unique<agents::ConversationAsk>(std::move(**ask));

@@ -72,11 +72,11 @@ core::Awaitable<void> Gateway::run_chat(ChatJob& job, agents::ConversationTurn* 
                                         RequestState& state) {
     auto const run = make_run(job, conversation, state);
     co_await (job.reply.stream ? stream_run(*run, job, exchange, state) : collect_run(*run, job, exchange, state));
-    auto const& answered_by = run->answered_by();
-    state.answered_by = answered_by.agent_id;
+    state.answered_by = run->answered_by().agent_id;
     state.usage = run->usage();
+    state.is_usage_untold = run->is_untold();
     state.model_asked = run->attempts() != 0;
-    if (answered_by.price) state.cost = agents::cost_of(*answered_by.price, *state.usage);
+    state.cost = run->cost();
     for (auto const& [error, failed, then] : run->overcome()) {
         auto const what = attempt_name(then);
         metrics_.count_attempt(state.agent, what);

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
-#include <limits>
 #include <utility>
 #include <vector>
 
@@ -72,9 +71,9 @@ void print_messages(json::object const& page) {
 
 // All of a user's, or of everybody's.
 core::Task<> export_all(core::Context const& context, memory::ConversationStore& all, std::optional<std::string> user) {
-    auto before = std::numeric_limits<std::int64_t>::max();
+    memory::ConversationKey last;
     for (;;) {
-        auto const some = co_await all.list(context, "", user, before, kExportedAtOnce);
+        auto const some = co_await all.list_by_name(context, user, last, kExportedAtOnce);
         if (!some) co_return some.error();
         if (some->empty()) co_return core::Result<>();
         for (auto const& info : *some) {
@@ -85,7 +84,7 @@ core::Task<> export_all(core::Context const& context, memory::ConversationStore&
             object["principal"] = info.principal;
             fmt::print("{}\n", json::serialize(object));
         }
-        before = some->back().updated_ms;
+        last = {"", some->back().principal, some->back().session};
     }
 }
 
@@ -94,8 +93,7 @@ core::Task<> export_all(core::Context const& context, memory::ConversationStore&
 int conversations_list(Flags const& flags, ConversationOptions const& options) {
     // NOLINTNEXTLINE(cppcoreguidelines-avoid-capturing-lambda-coroutines): it lives until the loop has ended
     return with_conversations(flags, [&](core::Context const& context, memory::ConversationStore& all) -> core::Task<> {
-        auto const found =
-            co_await all.list(context, "", options.user, std::numeric_limits<std::int64_t>::max(), options.limit);
+        auto const found = co_await all.list(context, "", options.user, memory::ListPlace(), options.limit);
         if (!found) co_return found.error();
         for (auto const& info : *found) {
             auto object = info_object(info);

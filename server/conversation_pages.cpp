@@ -1,8 +1,8 @@
 #include "server/conversation_pages.hpp"
 
 #include <boost/json/array.hpp>
-#include <boost/json/parse.hpp>
 
+#include "core/json_tree.hpp"
 #include "server/wall_clock.hpp"
 
 namespace parley::server {
@@ -13,9 +13,8 @@ using memory::StoredTurn;
 using memory::TurnKind;
 
 json::array messages_of(StoredTurn const& turn) {
-    boost::system::error_code error;
-    auto value = json::parse(turn.messages, error);
-    return !error && value.is_array() ? std::move(value.get_array()) : json::array{};
+    auto value = core::json_tree(turn.messages);
+    return value && value->is_array() ? std::move(value->get_array()) : json::array{};
 }
 
 std::string_view kind_name(TurnKind kind) {

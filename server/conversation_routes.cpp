@@ -2,16 +2,16 @@
 // Gateway.
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <limits>
 #include <utility>
 
+#include "core/base64.hpp"
 #include "core/json.hpp"
+#include "core/json_tree.hpp"
 #include "net/form.hpp"
 #include "net/url.hpp"
 #include "server/conversation_pages.hpp"
@@ -52,6 +52,26 @@ core::Result<std::int64_t> number(std::string_view query, std::string_view name,
         std::string(name));
 }
 
+// `next_before` of a page: when its last conversation changed, and which one it was.
+std::string place_name(memory::ConversationInfo const& last) {
+    return std::to_string(last.updated_ms) + "." + core::base64url(last.session);
+}
+
+core::Result<memory::ListPlace> list_place(std::string_view query) {
+    auto const text = net::form_value(query, "before");
+    if (!text) return text.error();
+    memory::ListPlace place;
+    if (!*text) return place;
+    auto const* const end = (*text)->data() + (*text)->size();
+    auto const [at, error] = std::from_chars((*text)->data(), end, place.updated_ms);
+    auto session = at != end && *at == '.' ? core::from_base64url({at + 1, end}) : std::nullopt;
+    if (error != std::errc{} || !session)
+        return core::make_error(Errc::kInvalidValue, "Invalid 'before': expected next_before of the page before.",
+                                "before");
+    place.session = std::move(*session);
+    return place;
+}
+
 struct Fork {
     std::string session;
     std::optional<memory::TurnId> turn; // nullopt: the one that came last
@@ -60,8 +80,8 @@ struct Fork {
 core::Result<Fork> parse_fork(std::string_view body) {
     auto const sound = core::check_json(body, kForkDepthMax);
     if (!sound) return sound.error();
-    auto const value = json::parse({body.data(), body.size()});
-    auto const* const object = value.if_object();
+    auto const value = core::json_tree(body);
+    auto const* const object = value ? value->if_object() : nullptr;
     if (object == nullptr) return core::make_error(Errc::kInvalidJson, "The request body must be a JSON object.");
     Fork fork;
     auto const* const session = object->if_contains("session_id");
@@ -125,28 +145,29 @@ core::Task<net::Response> Gateway::conversation_answer(core::Context const& cont
         case RouteId::kConversations: {
             auto const limit = number(query, "limit", kListedByDefault, kListedMax);
             if (!limit) co_return limit.error();
-            auto const before = number(query, "before", std::numeric_limits<std::int64_t>::max(),
-                                       std::numeric_limits<std::int64_t>::max());
-            if (!before) co_return before.error();
-            auto const all = co_await conversations_.list(context, key.tenant, key.principal, *before, *limit + 1);
+            auto const after = list_place(query);
+            if (!after) co_return after.error();
+            auto const all = co_await conversations_.list(context, key.tenant, key.principal, *after, *limit + 1);
             if (!all) co_return all.error();
             json::array data;
             for (auto const& one : *all)
                 if (std::ssize(data) < *limit) data.push_back(info_object(one));
             bool const has_more = std::ssize(*all) > *limit;
             json::object page{{"object", "list"}, {"data", std::move(data)}, {"has_more", has_more}};
-            if (has_more) page["next_before"] = (*all)[static_cast<std::size_t>(*limit) - 1].updated_ms;
+            if (has_more) page["next_before"] = place_name((*all)[static_cast<std::size_t>(*limit) - 1]);
             co_return as_json(page);
         }
         case RouteId::kConversationsDelete: {
             auto const count = co_await conversations_.erase_all(context, key.tenant, key.principal);
             if (!count) co_return count.error();
+            if (shared_.idempotency) shared_.idempotency->forget(key.principal, "");
             co_return as_json({{"deleted", *count}});
         }
         case RouteId::kConversationDelete:
         case RouteId::kAgentConversationDelete: {
             auto const erased = co_await conversations_.erase(context, key);
             if (!erased) co_return erased.error();
+            if (shared_.idempotency) shared_.idempotency->forget(key.principal, key.session);
             if (!*erased) co_return not_found(key.session);
             co_return as_json({{"session_id", key.session}, {"deleted", true}});
         }

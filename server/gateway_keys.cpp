@@ -111,9 +111,11 @@ core::Awaitable<void> Gateway::settle(policy::Reservation const& reservation, Re
                                       bool client_gone) {
     bool const is_told = state.usage && state.usage->total_tokens() > 0;
     bool const is_nothing = !state.model_asked || (!state.first_token && state.status != 200 && !client_gone);
-    policy::Amount used = reservation.reserved; // what nobody tells is not nothing
-    if (is_told) used = {state.usage->total_tokens(), state.cost};
-    if (!is_told && is_nothing) used = {};
+    policy::Amount used{state.usage ? state.usage->total_tokens() : 0, state.cost};
+    if (is_told ? state.is_usage_untold : !is_nothing) { // what nobody tells is not nothing
+        used.tokens += reservation.reserved.tokens;
+        used.cost += reservation.reserved.cost;
+    }
     core::Cancellation never;
     core::Context const context{never, core::SteadyTime::max(), std::string(state.request_id)};
     auto const settled = co_await limits_.settle(context, reservation, used);

@@ -45,6 +45,9 @@ public:
     public:
         virtual ~Claim() = default;
 
+        /// The answer is part of a conversation, and goes with it.
+        virtual void belongs_to(std::string owner, std::string session) = 0;
+
         /// Keeps the answer, an opaque text. Errors: those of the storage.
         virtual core::Task<> keep(std::string answer) = 0;
     };
@@ -68,6 +71,9 @@ public:
     /// Errors: kCancelled, kDeadlineExceeded of the context, and those of the storage.
     virtual core::Task<Found> claim(core::Context const& context, IdempotencyKey key,
                                     core::Sha256 const& fingerprint) = 0;
+
+    /// The answers of a conversation that is erased; without a session, of all conversations of its owner.
+    virtual void forget(std::string_view owner, std::string_view session) = 0;
 };
 
 /// The header's value; empty = not sent. Errors: kInvalidValue unless it is 1 to 255 visible ASCII characters, once.

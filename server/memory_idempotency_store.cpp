@@ -1,14 +1,20 @@
 // A map of keys, and the order in which their answers end: all live equally long, so the oldest is the first to go.
 #include "server/memory_idempotency_store.hpp"
 
+#include <iterator>
 #include <list>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 namespace parley::server {
 
 using core::SteadyTime;
+
+namespace {
+using Conversation = std::pair<std::string, std::string>; // whose, and its session
+}
 
 class MemoryIdempotencyStore::State {
 public:
@@ -33,7 +39,7 @@ public:
         return {IdempotencyStore::State::kAnswered, {}, entry.answer};
     }
 
-    void keep(IdempotencyKey const& key, std::string answer) {
+    void keep(IdempotencyKey const& key, std::string answer, std::optional<Conversation> conversation) {
         auto const kept = answer.size() <= limits_.answer_bytes_max
                               ? std::make_shared<std::string const>(std::move(answer))
                               : nullptr;
@@ -44,6 +50,7 @@ public:
         auto& entry = found->second;
         entry.in_progress = false;
         entry.answer = kept;
+        entry.conversation = std::move(conversation);
         entry.bytes = kBytesOfEntry + key.principal.size() + key.route.size() + key.key.size();
         if (kept) entry.bytes += kept->size();
         --in_progress_;
@@ -57,6 +64,16 @@ public:
         if (entries_.erase(key) != 0) --in_progress_;
     }
 
+    // Seldom, and there are few enough to look at all.
+    void forget(std::string_view owner, std::string_view session) {
+        std::lock_guard const lock(mutex_);
+        for (auto end = ends_.begin(); end != ends_.end();) {
+            auto const& of = end->entry->second.conversation;
+            auto const goes = of && of->first == owner && (session.empty() || of->second == session);
+            end = goes ? drop(end) : std::next(end);
+        }
+    }
+
     Size size() const {
         std::lock_guard const lock(mutex_);
         return {ends_.size(), bytes_, in_progress_};
@@ -68,6 +85,7 @@ private:
     struct Entry {
         core::Sha256 fingerprint{};
         std::shared_ptr<std::string const> answer;
+        std::optional<Conversation> conversation; // that it is part of
         std::size_t bytes = 0;
         bool in_progress = true;
     };
@@ -79,11 +97,14 @@ private:
 
     void forget_old(SteadyTime now) {
         while (!ends_.empty() &&
-               (ends_.front().at <= now || ends_.size() > limits_.entries_max || bytes_ > limits_.bytes_max)) {
-            bytes_ -= ends_.front().entry->second.bytes;
-            entries_.erase(ends_.front().entry);
-            ends_.pop_front();
-        }
+               (ends_.front().at <= now || ends_.size() > limits_.entries_max || bytes_ > limits_.bytes_max))
+            drop(ends_.begin());
+    }
+
+    std::list<End>::iterator drop(std::list<End>::iterator end) {
+        bytes_ -= end->entry->second.bytes;
+        entries_.erase(end->entry);
+        return ends_.erase(end);
     }
 
     IdempotencyLimits const limits_;
@@ -104,8 +125,12 @@ public:
         if (!kept_) state_->release(key_);
     }
 
+    void belongs_to(std::string owner, std::string session) override {
+        conversation_.emplace(std::move(owner), std::move(session));
+    }
+
     core::Task<> keep(std::string answer) override {
-        if (!kept_) state_->keep(key_, std::move(answer));
+        if (!kept_) state_->keep(key_, std::move(answer), std::move(conversation_));
         kept_ = true;
         co_return core::Result<>();
     }
@@ -113,6 +138,7 @@ public:
 private:
     std::shared_ptr<State> state_;
     IdempotencyKey key_;
+    std::optional<Conversation> conversation_;
     bool kept_ = false;
 };
 
@@ -126,6 +152,10 @@ core::Task<IdempotencyStore::Found> MemoryIdempotencyStore::claim(core::Context 
         found.claim = std::make_unique<OwnClaim>(state_, std::move(key));
     }
     co_return found;
+}
+
+void MemoryIdempotencyStore::forget(std::string_view owner, std::string_view session) {
+    state_->forget(owner, session);
 }
 
 MemoryIdempotencyStore::Size MemoryIdempotencyStore::size() const {

@@ -18,6 +18,8 @@ public:
 
     core::Task<Found> claim(core::Context const& context, IdempotencyKey key, core::Sha256 const& fingerprint) override;
 
+    void forget(std::string_view owner, std::string_view session) override;
+
     struct Size {
         std::size_t entries = 0; // kept answers
         std::size_t bytes = 0;

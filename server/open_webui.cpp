@@ -2,13 +2,13 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
 #include <array>
 
 #include "core/json.hpp"
+#include "core/json_tree.hpp"
 #include "server/tool_display.hpp"
 
 namespace parley::server {
@@ -107,15 +107,12 @@ bool is_open_webui_chat(net::RequestHead const& head) noexcept {
 }
 
 std::optional<std::string> without_built_in_tools(std::string_view tools) {
-    json::parse_options options;
-    options.max_depth = 64; // the request was checked against less
-    boost::system::error_code error;
-    auto list = json::parse({tools.data(), tools.size()}, error, {}, options);
-    if (error || !list.is_array()) return std::nullopt;
+    auto list = core::json_tree(tools);
+    if (!list || !list->is_array()) return std::nullopt;
     json::array kept;
-    for (auto& tool : list.get_array())
+    for (auto& tool : list->get_array())
         if (!is_built_in(tool)) kept.push_back(std::move(tool));
-    if (kept.size() == list.get_array().size()) return std::nullopt;
+    if (kept.size() == list->get_array().size()) return std::nullopt;
     return kept.empty() ? std::string() : json::serialize(kept);
 }
 

@@ -40,6 +40,7 @@ struct RequestState {
     core::SteadyTime started;
     std::optional<core::SteadyTime> first_token;
     std::optional<chat::Usage> usage;
+    bool is_usage_untold = false;                // of the model call that came last: the others are in usage
     std::optional<chat::AgentUsage> agent_usage; // of a run with tools, once it has told
     std::int64_t tool_calls = 0;                 // that have ended, also in a run that failed later
     std::size_t attempts = 0;                    // at model calls, beyond one each, plus one; 0 = no model was asked

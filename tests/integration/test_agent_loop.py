@@ -295,6 +295,31 @@ def test_parked_results_are_for_their_principal_only(start_gateway, upstream: Fa
     assert "secret of the first" in upstream.last.request.body.decode()
 
 
+@pytest.mark.parametrize("apart", ["users", "chats"])
+def test_parked_results_of_two_that_ask_the_same(gateway: Gateway, upstream: FakeUpstream, apart: str) -> None:
+    """Providers that number the calls of each answer anew give two users, and two chats of one, the same ids."""
+    users = {"users": ("alice", "bob"), "chats": ("alice", "alice")}[apart]
+    before = {"users": ("Hello.", "Hello."), "chats": ("I am in Oslo.", "I am in Rome.")}[apart]
+    parked = []
+    for user, said, number in zip(users, before, (100, 200), strict=True):
+        history = [
+            {"role": "user", "content": said},
+            {"role": "assistant", "content": "Good."},
+            {"role": "user", "content": "what is new?"},
+        ]
+        added = Asked("functions.add_two_numbers:0", "add_two_numbers", {"a": number, "b": number // 100})
+        upstream.queue(asks_for(WIRE, added, Asked("functions.ask_user:1", "ask_user", {})))
+        (choice,) = chat(gateway, "adds", history, {"X-User-Id": user}, tools=[CLIENT_TOOL]).json()["choices"]
+        (client_call,) = choice["message"]["tool_calls"]
+        result = {"role": "tool", "tool_call_id": client_call["id"], "content": "the client's"}
+        parked.append((user, [*history, choice["message"], result]))
+    upstream.on(says(WIRE))
+    for (user, history), sum_ in zip(parked, ("101", "202"), strict=True):
+        assert chat(gateway, "adds", history, {"X-User-Id": user}, tools=[CLIENT_TOOL]).status == 200
+        said = {name: said for name, _, said in heard(WIRE, upstream.last.request.json())}
+        assert said == {"add_two_numbers": sum_, "ask_user": "the client's"}
+
+
 def test_name_of_a_client_tool_that_the_agent_has(gateway: Gateway) -> None:
     tool = {"type": "function", "function": {"name": "one__echo", "parameters": {"type": "object", "properties": {}}}}
     error = chat(gateway, "relay", "go", tools=[tool]).error

@@ -379,6 +379,16 @@ def test_sdk_and_open_webui_headers_do_no_harm(gateway: Gateway) -> None:
     assert stream(gateway, "demo", headers=headers).check_complete()
 
 
+def test_the_time_that_an_sdk_waits_bounds_an_answer_in_one_piece(gateway: Gateway) -> None:
+    """It waits so long for the head of an answer, and that of a stream is out at once."""
+    headers = {"X-Stainless-Timeout": "1"}
+    asked = "/slow 300 one two three four five"
+    assert stream(gateway, "demo", asked, headers).check_complete().text == "one two three four five"
+    started = time.monotonic()
+    answer = chat(gateway, "demo", asked, headers)
+    assert answer.error["code"] == "deadline_exceeded" and time.monotonic() - started >= 0.9
+
+
 # ---- demo
 
 

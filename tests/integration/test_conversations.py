@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 import uuid
+from urllib.parse import quote
 
 import pytest
 
@@ -151,6 +152,18 @@ def test_an_idempotency_key_finds_its_answer(talk, model: Model, gateway: Gatewa
     for _ in range(2):
         assert chat.say("hello", {"Idempotency-Key": chat.session}) == "a1"
     assert (model.asked, len(chat.path())) == (1, 2)
+
+
+@pytest.mark.parametrize("target", ["/conversations/{}", "/conversations", "/agents/server/conversation/{}"])
+def test_an_answer_that_was_erased_is_not_told_again(talk, model: Model, gateway: Gateway, target: str) -> None:
+    chat = talk("server", headers={"X-User-Id": str(uuid.uuid4())})
+    once = {"Idempotency-Key": chat.session}
+    chat.say("hello", once)
+    assert call(gateway, "DELETE", target.format(chat.session), headers=chat.headers).status == 200
+    again = chat.ask("hello", once)
+    assert (again.status, again.header("idempotent-replayed")) == (200, None)
+    assert again.json()["choices"][0]["message"]["content"] == "a2"
+    assert (model.asked, chat.path()) == (2, ["user: hello", "assistant: a2"])
 
 
 def test_a_turn_that_was_never_answered_is_taken_up_again(talk, model: Model) -> None:
@@ -399,6 +412,28 @@ def test_a_client_that_sends_the_rounds_back_walks_the_same_path(talk, model: Mo
     assert model.shown()[1:4] == ["assistant: [add_two_numbers]", "tool: 5", "assistant: It is 5."]
 
 
+@pytest.mark.parametrize("levels", [29, 50])
+def test_deep_thoughts_are_kept_and_shown_again(start_gateway, store, upstream, model: Model, levels: int) -> None:
+    """A provider's details go back to it as they came, and a turn with deep ones does not vanish."""
+    wire = BY_NAME["openrouter"]
+    details = [{"type": "reasoning.text", "text": "hm", "index": 0,
+                "deep": json.loads("[" * levels + "]" * levels)}]  # fmt: skip
+    asks = json.loads(json.dumps(WIRE.answer))
+    called = {"id": "c1", "type": "function", "function": {"name": "add_two_numbers", "arguments": '{"a":2,"b":3}'}}
+    asks["choices"] = [{"index": 0, "finish_reason": "tool_calls", "message": {
+        "role": "assistant", "content": None, "reasoning_details": details, "tool_calls": [called]}}]  # fmt: skip
+    adder = agent("adder", "p", history="server", allowed_regular_tools=["add_two_numbers"])
+    gateway = start_gateway(config(adder, p=wire.provider(upstream.url)), env=store)
+    chat = Talk(gateway, str(uuid.uuid4()), "adder")
+    model.answers = [up.json_reply(asks), "It is 5."]
+    chat.say("2+3?")
+    assert upstream.last.request.json()["messages"][1]["reasoning_details"] == details
+    chat.say("sure?")
+    shown = ["user: 2+3?", "assistant: [add_two_numbers]", "tool: 5", "assistant: It is 5.", "user: sure?"]
+    assert model.shown() == shown
+    assert chat.path()[:5] == shown
+
+
 def test_tools_of_the_client_are_turns(talk, model: Model) -> None:
     chat = talk("server")
     model.answers = [calls(("weather", {"city": "Oslo"}))]
@@ -555,6 +590,49 @@ def test_list_read_fork_and_erase(start_gateway, store, upstream, model: Model) 
     for target in ("/conversations?limit=0", "/conversations?limit=x"):
         assert call(gateway, "GET", target, headers=me).error["param"] == "limit"
     assert call(gateway, "PUT", "/conversations/s1", {}).header("allow") == "GET, HEAD, DELETE, OPTIONS"
+
+
+def test_a_fork_with_a_number_that_nobody_reads_alike(gateway: Gateway, talk, model: Model) -> None:
+    chat = talk("server")
+    chat.say("one")
+    body = b'{"session_id":"%s","x":1e-99999999999}' % uuid.uuid4().hex.encode()
+    answer = call(gateway, "POST", f"/conversations/{chat.session}/fork", body)
+    assert (answer.status, answer.error["code"]) == (400, "invalid_json")
+    assert "invalid or too large number" in answer.error["message"]
+
+
+def same_moment(gateway: Gateway, store: dict[str, str], chat: Talk, count: int) -> list[str]:
+    """So many more conversations like this one, all changed at the same moment; the names of all, sorted."""
+    names = [f"{chat.session}-{number}" for number in range(1, count + 1)]
+    sql(gateway, store, f"""
+        WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
+        INSERT INTO conversations
+        SELECT tenant, principal, session || '-' || n, id, head, resent, created_ms, updated_ms, expires_ms
+        FROM conversations, numbers WHERE session = '{chat.session}'""")
+    return sorted([chat.session, *names])
+
+
+def test_pages_of_what_changed_at_the_same_moment(gateway: Gateway, store, talk, model: Model) -> None:
+    """Nothing is left out between two pages, and nothing told twice."""
+    chat = talk("server", headers={"X-User-Id": str(uuid.uuid4())})
+    chat.say("one")
+    names = same_moment(gateway, store, chat, 60)
+    listed: list[str] = []
+    target = "/conversations?limit=7"
+    while target:
+        page = call(gateway, "GET", target, headers=chat.headers).json()
+        assert len(page["data"]) == 7 or not page["has_more"]
+        assert page["has_more"] == ("next_before" in page)
+        listed += [one["session_id"] for one in page["data"]]
+        assert len(listed) <= len(names), "a page that was told before"
+        target = page["has_more"] and f"/conversations?limit=7&before={quote(str(page['next_before']), safe='')}"
+    assert sorted(listed) == names
+
+
+def test_a_place_that_no_page_named(gateway: Gateway) -> None:
+    for place in ("x", "5", "-", ".YQ", "5.%21", "x.YQ"):
+        answer = call(gateway, "GET", f"/conversations?before={place}")
+        assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "invalid_value", "before"), place
 
 
 def test_the_routes_of_the_original(gateway: Gateway, talk, model: Model) -> None:
@@ -792,3 +870,16 @@ def test_the_commands_that_look_at_them(start_gateway, store, upstream, model: M
     assert parley("conversations", "erase", "--all", "--user", name).returncode == 0
     migrated = json.loads(parley("migrate", "--json").stdout)
     assert migrated["schema_version"] == 2
+
+
+def test_an_export_of_what_changed_at_the_same_moment(start_gateway, store, upstream, model: Model) -> None:
+    """It is read 500 at a time."""
+    gateway = start_gateway(config(*agents(), p=WIRE.provider(upstream.url)), env=store)
+    name = str(uuid.uuid4())
+    chat = Talk(gateway, str(uuid.uuid4()), "client", headers={"X-User-Id": name})
+    chat.say(history("one"))
+    names = same_moment(gateway, store, chat, 510)
+    for whose in (("--user", name), ()):
+        done = run_cli("conversations", "export", *whose, "--data", "data", cwd=gateway.folder, env=store)
+        exported = [one for one in map(json.loads, done.stdout.splitlines()) if one["principal"] == f"user:{name}"]
+        assert sorted(one["session_id"] for one in exported) == names

@@ -101,6 +101,9 @@ NOT_JSON = {
     "1E400-unknown-field": GOOD[:-1] + b',"x":1E400}',
     "5000-digits": GOOD[:-1] + b',"seed":' + b"9" * 5000 + b"}",
     "exponent-overflow": GOOD[:-1] + b',"x":1e99999999999999999999}',
+    "exponent-underflow": GOOD[:-1] + b',"x":1e-99999999999}',
+    "exponent-underflow-in-message": GOOD.replace(b'"hi"', b'"hi","x":[-0.5E-99999999999]'),
+    "exponent-of-zero": GOOD[:-1] + b',"x":0e99999999999}',
     # J9, J10
     "invalid-utf8": GOOD.replace(b"hi", b"\xff\xfe"),
     "overlong": GOOD.replace(b"hi", b"\xc0\xaf"),
@@ -124,6 +127,14 @@ def test_not_one_sound_json_object(gateway: Gateway, name: str) -> None:
     began = time.monotonic()
     refused(post(gateway, NOT_JSON[name]))
     assert time.monotonic() - began < 1.0 * SLACK
+
+
+def test_j6_exponents_that_other_readers_take_for_an_overflow(gateway: Gateway) -> None:
+    """Very small numbers are 0 and sound; where the exponent itself is too long, readers differ."""
+    error = refused(post(gateway, GOOD[:-1] + b',"x":1e-99999999999}'), code="invalid_json")
+    assert "invalid or too large number at byte" in error["message"]
+    for number in (b"1e-400", b"1e-99999999", b"0.00000000001e0"):
+        assert post(gateway, GOOD[:-1] + b',"x":' + number + b"}").status == 200, number
 
 
 def test_j5_depth_that_real_requests_have_is_fine(gateway: Gateway) -> None:

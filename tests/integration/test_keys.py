@@ -13,18 +13,19 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from harness import upstream as up
-from harness.api import Stream, call, chat_body
+from harness.api import Stream, call, chat_body, connect, request_bytes
 from harness.configs import agent, config, demo_agent
 from harness.gateway import Gateway, StartFailed, run_cli, wait_until
 from harness.postgres import Postgres
 from harness.rawhttp import Answer
 from harness.talk import Talk
+from harness.wire_tools import Asked, asks_for
 from harness.wires import BY_NAME, COMPLETION_TOKENS, PROMPT_TOKENS
 
 WIRE = BY_NAME["openai"]
@@ -32,6 +33,8 @@ ENV_KEY = "sk-environment-0123456789"
 KEY = re.compile(r"sk-parley-([0-9a-f]{12})-([A-Za-z0-9_-]{43})")
 USED = PROMPT_TOKENS + COMPLETION_TOKENS
 PRICES = {"gpt-x": {"input": 2.0, "cached_input": 0.5, "output": 8.0}}
+DEAR = {"gpt-x": {"input": 1000.0, "output": 1000.0}}
+ADDS = Asked("c1", "add_two_numbers", {"a": 1, "b": 2})
 SEEN_S = 2.0  # how soon a running gateway knows of a change
 EMBEDDING = {
     "object": "list",
@@ -122,9 +125,12 @@ MADE: dict[str, tuple[str, ...]] = {
     "usage, 500": ("--budget-usd", "1"),
     "usage, reset": ("--budget-usd", "1"),
     "usage, mid-stream": ("--budget-usd", "1"),
+    "usage, two candidates": ("--budget-usd", "1000"),
     "untold, json": ("--budget-tokens", "5000"),
     "untold, stream": ("--budget-tokens", "5000"),
     "untold, client left": ("--budget-tokens", "5000"),
+    "untold, later round": ("--budget-tokens", "5000"),
+    "untold, later round, client left": ("--budget-tokens", "5000"),
     "unpriced": ("--budget-usd", "1"),
     "rotated": (),
 }
@@ -132,6 +138,8 @@ MADE: dict[str, tuple[str, ...]] = {
 
 def agents() -> tuple[dict, ...]:
     return (agent("alpha", "p"), agent("albert", "p"), agent("beta", "p"), agent("nyx", "p", model="gpt-free"),
+            agent("sums", "p", allowed_regular_tools=["add_two_numbers"]),
+            agent("dear", "dear", fallbacks=["beta"], allowed_regular_tools=["add_two_numbers"]),
             demo_agent(resources=[]))  # fmt: skip
 
 
@@ -146,7 +154,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def gateway(start_module_gateway, module_upstream: up.FakeUpstream, store: Store) -> Gateway:
-    providers = {"p": WIRE.provider(module_upstream.url, prices=PRICES)}
+    providers = {name: WIRE.provider(module_upstream.url, prices=prices)
+                 for name, prices in (("p", PRICES), ("dear", DEAR))}  # fmt: skip
     one_loop = ("--threads", "1")  # each has its own moment of seeing a change
     return start_module_gateway(config(*agents(), **providers), keys=(ENV_KEY,), data=store.data, args=one_loop)
 
@@ -623,6 +632,16 @@ def test_the_usage_is_the_provider_s(gateway: Gateway, store: Store, upstream: u
     store.wait_spent(name, tokens, cost)
 
 
+def test_each_round_costs_what_its_own_model_costs(gateway: Gateway, store: Store, upstream: up.FakeUpstream) -> None:
+    """Whoever answered last says nothing of the price of the rounds before."""
+    usage = {"prompt_tokens": 100_000, "completion_tokens": 1000, "total_tokens": 101_000}
+    asks = asks_for(replace(WIRE, answer={**WIRE.answer, "usage": usage}), ADDS)
+    upstream.queue(asks, up.json_reply({"error": {"message": "x"}}, 500))
+    assert ask(gateway, store.key["usage, two candidates"], "dear").status == 200
+    assert len(upstream.requests) == 3
+    store.wait_spent("usage, two candidates", 101_000 + USED, 101_000_000 + COST)
+
+
 UNTOLD: dict[str, up.Script] = {
     "untold, json": up.json_reply({name: value for name, value in WIRE.answer.items() if name != "usage"}),
     "untold, stream": up.pieces([event for event in WIRE.events if b'"usage"' not in event]),
@@ -648,6 +667,25 @@ def test_a_usage_that_nobody_told_is_not_nothing(
     settled = time.monotonic() + 0.5
     wait_until(lambda: time.monotonic() > settled or store.rows()[name]["spent_tokens"] == 0)
     assert store.rows()[name]["spent_tokens"] > 0
+
+
+@pytest.mark.parametrize("name", ["untold, later round", "untold, later round, client left"])
+def test_a_round_that_told_its_usage_does_not_pay_for_one_that_did_not(
+    gateway: Gateway, store: Store, upstream: up.FakeUpstream, name: str
+) -> None:
+    """What was set aside is kept for the round of which nobody knows, beside what the rounds before it used."""
+    untold = UNTOLD["untold, client left" if name.endswith("left") else "untold, stream"]
+    upstream.queue(asks_for(WIRE, ADDS), untold)
+    body = chat_body("sums", "hello", stream=True, max_completion_tokens=1000)
+    with Stream(gateway, body, key=store.key[name]) as running:
+        for _ in running:
+            if running.seen.text and name.endswith("left"):
+                break
+    assert len(upstream.requests) == 2 and running.seen.text
+    if name.endswith("left"):
+        upstream.last.wait_closed()
+    wait_until(lambda: store.rows()[name]["spent_tokens"] >= USED + 1000, what="what both rounds used")
+    assert store.rows()[name]["spent_tokens"] <= USED + 1000 + 20
 
 
 def test_the_usage_of_embeddings(gateway: Gateway, store: Store) -> None:
@@ -725,6 +763,87 @@ def test_a_budget_holds_for_many_at_once_in_two_processes(start_gateway, upstrea
     assert len(upstream.requests) == 10
     store.wait_spent("shared", 10 * USED)
     assert ask(pair[0], key, "forgets", **LITTLE).status == 200, "what was set aside and not used is there again"
+
+
+def sessions(postgres: Postgres, which: str) -> int:
+    return int(postgres.sql(f"SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {which}"))
+
+
+def test_what_is_set_aside_too_late_is_given_back(
+    start_gateway, upstream: up.FakeUpstream, shared, postgres: Postgres
+) -> None:
+    """The row of a key is held until the gateway gives its connection up. The server carries out what it was sent on it
+    all the same, once the row is free, and no answer of a model will ever settle that."""
+    env, store = shared
+    key = store.create("late", "--budget-tokens", "5000")
+    provider = WIRE.provider(upstream.url)
+    gateway = start_gateway(config(agent("forgets", "p", resources=[]), p=provider), env=env, args=("--threads", "1"))
+    assert ask(gateway, key, "forgets").status == 200
+    store.wait_spent("late", USED)
+    holder = postgres.hog("BEGIN", "SELECT 1 FROM key_usage FOR UPDATE")
+    try:
+        wait_until(lambda: sessions(postgres, "wait_event = 'PgSleep'") == 1, what="the lock")
+        check_code(ask(gateway, key, "forgets"), 503, "store_unavailable")
+        time.sleep(1)  # in which it may begin to be given back
+    finally:
+        holder.kill()
+        holder.wait()
+    wait_until(lambda: sessions(postgres, "state <> 'idle'") == 0, what="all to be carried out")
+    assert len(upstream.requests) == 1
+    found = None
+
+    def is_given_back() -> bool:
+        nonlocal found
+        left = postgres.sql("SELECT count(*) FROM reservations WHERE granted = 1")
+        found = (store.rows()["late"]["spent_tokens"], left)
+        return found == (USED, "0")
+
+    try:
+        wait_until(is_given_back, timeout=8)
+    except AssertionError:
+        raise AssertionError(f"(spent, reservations) are {found}, not {(USED, '0')}") from None
+    assert ask(gateway, key, "forgets").status == 200
+    store.wait_spent("late", 2 * USED)
+
+
+def test_two_gateways_lock_keys_in_one_order(start_gateway, shared, postgres: Postgres) -> None:
+    """Each writes many requests in one transaction: were it in the order they came, the two would wait for each other,
+    and Postgres would have to end one of them, a second later."""
+    env, store = shared
+    keys = [store.create(f"k{number}", "--budget-tokens", "100000") for number in range(4)]
+    forgets = demo_agent(resources=[], model_settings={"demo_delay_ms": 0})
+    postgres.sql("ALTER ROLE parley SET deadlock_timeout = '10ms'")  # it need not take a second here
+    try:
+        pair = [start_gateway(config(forgets), env=env, args=("--threads", "1")) for _ in range(2)]
+        for key in keys:
+            assert [ask(gateway, key, "demo").status for gateway in pair] == [200, 200]
+    finally:
+        postgres.sql("ALTER ROLE parley RESET deadlock_timeout")
+    written = (postgres.folder / "log").stat().st_size
+    # One asks with the first key and would then ask for the last, the other the other way round, and both wait between.
+    asked = [(pair[which], keys[number], connect(pair[which])) for which, number in
+             ((0, 0), (0, 1), (0, 3), (1, 3), (1, 2), (1, 0))]  # fmt: skip
+    between = ", ".join(f"'{store.id[name]}'" for name in ("k1", "k2"))
+    holder = postgres.hog("BEGIN", f"SELECT 1 FROM key_usage WHERE key_id IN ({between}) FOR UPDATE")
+    try:
+        wait_until(lambda: sessions(postgres, "wait_event = 'PgSleep'") == 1, what="the lock")
+        for gateway in pair:
+            gateway.signal(signal.SIGSTOP)  # so that it finds all requests at once
+        for gateway, key, connection in asked:
+            body = chat_body("demo", "hello")
+            connection.send(request_bytes(gateway, "POST", "/v1/chat/completions", body, key=key))
+        for gateway in pair:
+            gateway.signal(signal.SIGCONT)
+        wait_until(lambda: sessions(postgres, "wait_event_type = 'Lock'") == 2, what="both at the lock")
+    finally:
+        holder.kill()
+        holder.wait()
+    for _, _, connection in asked:
+        with connection:
+            assert connection.read_answer().status == 200
+    with (postgres.folder / "log").open("rb") as file:
+        file.seek(written)
+        assert file.read().count(b"deadlock detected") == 0
 
 
 def test_a_store_that_is_away(start_gateway, upstream: up.FakeUpstream, shared, postgres: Postgres) -> None:
@@ -834,6 +953,63 @@ def test_what_was_done_is_written_down_without_a_doubt(tmp_path: Path) -> None:
         'name="say \\"x\\"" role=user',
     ]
     assert json.loads(store.run("audit", "verify", "--json").stdout)["entries"] == 4
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def at_once(request, tmp_path: Path):
+    """(the commands, at_once(command, ...) -> the exit codes): each has seen the store before any of them writes to it;
+    with SQLite, where nothing can hold them there, as good as that."""
+    if request.param == "postgres":
+        _, store = request.getfixturevalue("shared")
+        server: Postgres | None = request.getfixturevalue("postgres")
+    else:
+        store, server = Store(tmp_path / "commands", tmp_path / "data"), None
+
+    def run(*commands: tuple[str, ...]) -> list[int]:
+        where = ("--data", str(store.data)) if store.data else ()
+        holder = server and server.hog("BEGIN", "LOCK TABLE audit IN EXCLUSIVE MODE")
+        with ThreadPoolExecutor(len(commands)) as pool:
+            try:
+                if server:
+                    wait_until(lambda: sessions(server, "wait_event = 'PgSleep'") == 1, what="the lock")
+                begun = [pool.submit(run_cli, *one, *where, cwd=store.folder, env=store.env) for one in commands]
+                if server:
+                    wait_until(lambda: sessions(server, "wait_event_type = 'Lock'") == len(commands), what="all at it")
+            finally:
+                if holder:
+                    holder.kill()
+                    holder.wait()
+            return [one.result().returncode for one in begun]
+
+    return store, run
+
+
+def actions(store: Store) -> Counter[str]:
+    return Counter(entry["action"] for entry in store.audit())
+
+
+def test_rotations_at_once_are_written_down_if_they_were_done(at_once) -> None:
+    """Whoever comes too late is told that nothing was done, and the log says no other thing."""
+    store, run = at_once
+    done = 0
+    for number in range(1 if store.env else 6):
+        store.create(f"k{number}")
+        codes = run(*[("keys", "rotate", store.id[f"k{number}"])] * (2 if store.env else 4))
+        assert 0 in codes and set(codes) <= {0, 1}
+        done += codes.count(0)
+        assert actions(store)["key.rotate"] == done, codes
+    assert not json.loads(store.run("audit", "verify", "--json").stdout)["problem"]
+
+
+def test_revocations_at_once_are_written_down_once(at_once) -> None:
+    store, run = at_once
+    for number in range(1 if store.env else 6):
+        store.create(f"k{number}")
+        codes = run(*[("keys", "revoke", store.id[f"k{number}"])] * (2 if store.env else 4))
+        assert 0 in codes and set(codes) <= {0, 1}
+        assert actions(store)["key.revoke"] == number + 1, codes
+        assert store.rows()[f"k{number}"]["state"] == "revoked"
+    assert not json.loads(store.run("audit", "verify", "--json").stdout)["problem"]
 
 
 TAMPERED = {  # what was done, and how many entries still hold

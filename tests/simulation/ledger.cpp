@@ -54,6 +54,7 @@ Request* Ledger::find(std::string_view id) {
 void Ledger::asked(Request& request, chat::Turn const& turn) {
     expect(!request.failed_after_text, "a model is asked again after a client has seen a token", request.id);
     ++request.streams;
+    request.is_untold = true;
     std::string shown;
     for (auto const& message : turn.messages)
         shown.append(message.json).push_back('\n');

@@ -74,6 +74,7 @@ struct Request {
     bool failed_after_text = false;    // a model call that had said something
     std::vector<AskedCall> round = {}; // of the last model call that asked for tools, in its order
     std::int64_t tokens = 0;           // that models reported
+    bool is_untold = false;            // the last model that was asked has reported none
 
     bool stopped() const noexcept { return left_at || cut_at; }
 };

@@ -108,6 +108,7 @@ private:
             add_call(i, events);
         chat::Usage const usage{7, script_.pieces + 3};
         request_.tokens += usage.total_tokens();
+        request_.is_untold = false;
         model_.ledger_.stream_complete(number_, script_.pieces);
         model_.ledger_.note(request_.id, "{} has said m{}: {} pieces, {} calls", model_.name_, number_, script_.pieces,
                             script_.calls);

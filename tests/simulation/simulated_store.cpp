@@ -38,6 +38,13 @@ SqliteConnection& database() {
     return made;
 }
 
+// The first statement of a settlement, the third where a reservation is given back that may still be on its way.
+std::size_t settlement_in(Batch const& batch) {
+    for (std::size_t i = 0; i < std::min<std::size_t>(batch.size(), 3); ++i)
+        if (batch[i].sql.starts_with(kSettles)) return i;
+    return batch.size();
+}
+
 core::Error unavailable() {
     return core::make_error(core::Errc::kStoreUnavailable, "The conversation store is not available.");
 }
@@ -48,16 +55,21 @@ core::Error unavailable() {
 
 void UsageRules::committed(Batch const& batch, std::vector<Rows> const& rows) {
     if (batch.size() > 2 && batch[2].sql.starts_with(kReserves)) reserved(batch, rows);
-    if (batch[0].sql.starts_with(kSettles) && rows[0].changed == 1) {
-        auto const& values = batch[0].values;
+    auto const at = settlement_in(batch);
+    if (at == batch.size()) return;
+    if (at != 0) given_back_.insert(storage::text(batch[at].values[6]));
+    if (rows[at].changed == 1) {
+        auto const& values = batch[at].values;
         auto const grant = grants_.find(storage::text(values[6]));
         ledger_.expect(grant != grants_.end(), "a reservation is settled that nobody has");
         if (grant == grants_.end()) return;
         ledger_.expect(!std::exchange(grant->second.is_settled, true), "a reservation is settled twice");
         grant->second.used = grant->second.reserved + storage::integer(values[3]);
         auto const* const request = ledger_.find(storage::text(values[6]));
+        auto const used = grant->second.used;
+        auto const untold = request && request->is_untold && used == request->tokens + grant->second.reserved;
         if (request && request->tokens > 0)
-            ledger_.expect(grant->second.used == request->tokens, "a key pays for other tokens than models reported",
+            ledger_.expect(used == request->tokens || untold, "a key pays for other tokens than models reported",
                            request->id);
         if (request && request->tokens == 0)
             ledger_.expect(grant->second.used == 0 || grant->second.used == grant->second.reserved,
@@ -77,11 +89,13 @@ void UsageRules::reserved(Batch const& batch, std::vector<Rows> const& rows) {
     auto const& limit = limits[key];
     ledger_.expect(limit.requests_per_minute == 0 || storage::integer(row[1]) <= limit.requests_per_minute,
                    "more requests a minute than a key may make", id);
-    ledger_.expect(limit.budget_tokens == 0 || storage::integer(row[4]) <= limit.budget_tokens, "a budget is exceeded",
-                   id);
+    if (given_back_.contains(id)) return ledger_.expect(!granted, "a reservation that was given back is granted", id);
     auto const [known, is_new] = seen_.try_emplace(id, granted);
     ledger_.expect(!known->second || granted, "a reservation that was granted is refused", id);
     bool const is_granted_now = granted && (is_new || !known->second); // one that was refused may be done again, too
+    // A run of several rounds may come to cost more than was set aside; after that nothing is granted any more.
+    ledger_.expect(!is_granted_now || limit.budget_tokens == 0 || storage::integer(row[4]) <= limit.budget_tokens,
+                   "a budget is exceeded", id);
     known->second = granted;
     if (is_granted_now) grants_.emplace(id, Grant{key, storage::integer(values[4])});
     if (!is_new) return;
@@ -94,8 +108,8 @@ void UsageRules::reserved(Batch const& batch, std::vector<Rows> const& rows) {
 }
 
 void UsageRules::settling(Batch const& batch) {
-    if (!batch[0].sql.starts_with(kSettles)) return;
-    settling_.insert(storage::text(batch[0].values[6]));
+    auto const at = settlement_in(batch);
+    if (at != batch.size()) settling_.insert(storage::text(batch[at].values[6]));
 }
 
 void UsageRules::check_end(Rows const& usage) const {

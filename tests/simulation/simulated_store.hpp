@@ -54,6 +54,7 @@ private:
     Ledger& ledger_;
     std::map<std::string, Grant> grants_; // by reservation
     std::set<std::string> settling_;      // reservations
+    std::set<std::string> given_back_;    // reservations, whether they were granted before or not
     std::map<std::string, bool> seen_;    // reservations that were decided: granted
     std::map<std::pair<std::string, std::int64_t>, Minute> minutes_;
 };

@@ -240,8 +240,9 @@ core::Awaitable<Answered> World::ask(std::size_t replica, Sending sending, Reque
     auto& ledger = parts_->ledger;
     auto& gateway = parts_->replicas[replica]->gateway;
     auto& request = ledger.begin(std::move(about));
-    auto const timeout =
-        sending.timeout_s != 0 ? std::min(sending.timeout_s, parts_->weather.timeout_s) : parts_->weather.timeout_s;
+    auto const timeout = sending.timeout_s != 0 && !sending.streams
+                             ? std::min(sending.timeout_s, parts_->weather.timeout_s)
+                             : parts_->weather.timeout_s;
     request.deadline = request.began + std::chrono::seconds(timeout);
     ledger.note(request.id, "asks {} at replica {} with key {}: {}", sending.agent, replica,
                 kKeys[static_cast<std::size_t>(request.key)], request.question);

@@ -16,11 +16,13 @@ std::shared_ptr<ParkedTurn const> turn(std::size_t bytes = 10) {
 }
 
 TEST(ParkedCalls, EveryPartOfTheKeyCounts) {
-    auto const key = ParkedCalls::key("p", "a", "q", "c");
-    EXPECT_EQ(key, ParkedCalls::key("p", "a", "q", "c"));
-    for (auto const& other : {ParkedCalls::key("p2", "a", "q", "c"), ParkedCalls::key("p", "a2", "q", "c"),
-                              ParkedCalls::key("p", "a", "q2", "c"), ParkedCalls::key("p", "a", "q", "c2"),
-                              ParkedCalls::key("pa", "", "q", "c")})
+    auto const key_of = [](char const* principal, char const* user, char const* agent, char const* asked,
+                           char const* call) { return ParkedCalls::key({principal, user}, agent, asked, call); };
+    auto const key = key_of("p", "u", "a", "q", "c");
+    EXPECT_EQ(key, key_of("p", "u", "a", "q", "c"));
+    for (auto const& other :
+         {key_of("p2", "u", "a", "q", "c"), key_of("p", "u2", "a", "q", "c"), key_of("p", "u", "a2", "q", "c"),
+          key_of("p", "u", "a", "q2", "c"), key_of("p", "u", "a", "q", "c2"), key_of("p", "ua", "", "q", "c")})
         EXPECT_NE(key, other);
 }
 

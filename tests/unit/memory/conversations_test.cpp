@@ -70,7 +70,7 @@ protected:
     }
     std::vector<std::string> list(std::string const& principal) {
         auto const found = ask([&](auto& all, auto const& context) {
-            return all.list(context, unique_, std::optional(principal), now_ + 1, 10);
+            return all.list(context, unique_, std::optional(principal), ListPlace{now_ + 1}, 10);
         });
         std::vector<std::string> out;
         for (auto const& one : *found)
