@@ -893,7 +893,7 @@ def test_a_store_that_is_away_at_the_start_opens_no_door(start_gateway, shared, 
         postgres.start()
     wait_until(lambda: status(gateway, key) == 200, SEEN_S, what="the keys of the store")
     wait_until(lambda: status(local, key) == 200, SEEN_S, what="the keys of the store")
-    assert status(local, None) == 401
+    wait_until(lambda: status(local, None) == 401, SEEN_S, what="every loop's knowing that there are keys")
 
 
 # ---- rotation
