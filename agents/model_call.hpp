@@ -65,9 +65,7 @@ public:
     }
 
     chat::Usage const& usage() const noexcept { return usage_; } // of all calls
-    std::int64_t cost() const noexcept {
-        return cost_;
-    } // of all calls, millionths of a US dollar, where there is a price
+    std::int64_t cost() const noexcept { return cost_; }         // of all calls with a price, millionths of a US dollar
     bool is_untold() const noexcept { return is_untold_; } // the last call: a model works or worked, and told no usage
     std::int64_t last_prompt_tokens() const noexcept { return last_prompt_; } // of the last call that told
     Candidate const& answered_by() const noexcept { return agent_.candidates[plan_.candidate()]; }
