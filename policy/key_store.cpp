@@ -193,7 +193,11 @@ core::Task<KeyStore::Made> KeyStore::rotate(core::Context const& context, std::s
         guard(update, tenant_, entry);
         return Batch{std::move(update), count_up(entry)};
     };
-    auto told = entry("key.rotate", id, "old_expires_ms=" + std::to_string(record->old_expires_ms));
+    // With something of the new key: two entries of one moment must not be the same, or both are taken for the one
+    // there.
+    auto const digest = core::hex(storage::blob(record->digest).bytes).substr(0, 16);
+    auto told =
+        entry("key.rotate", id, "old_expires_ms=" + std::to_string(record->old_expires_ms) + " digest=" + digest);
     auto const made = co_await audit_.append(context, std::move(told), replace_it,
                                              unchanged(id, " AND digest = $12", storage::blob(*record->old_digest)));
     if (!made) co_return told_of(made.error(), id);
