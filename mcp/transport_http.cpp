@@ -124,7 +124,7 @@ private:
                 if (!read) co_return read.error();
                 co_return make_error(Errc::kUpstreamTruncated, "The connection ended before the result.");
             }
-            auto const slept = co_await loop_.sleep(context, std::clamp(position.retry, kPauseMin, kListenPauseMax));
+            auto const slept = co_await loop_.sleep(context, std::max(position.retry, kPauseMin));
             if (!slept) co_return slept.error();
             auto again = co_await open_stream(context, position.last_event_id);
             if (!again) { // whatever is wrong with that: the request was taken
