@@ -2,12 +2,16 @@
 // not what messages mean. Owned by its session, lives on the servers' loop.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <iterator>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/context.hpp"
 #include "core/redactor.hpp"
@@ -43,6 +47,16 @@ public:
     /// Nothing will come any more.
     virtual void on_lost(core::Error reason) = 0;
 };
+
+/// Takes a request that nobody waits for out of an outbox, so that it is never sent. The first one is on its way.
+inline std::optional<Outgoing> take_unsent(std::list<Outgoing>& outbox, std::int64_t id) {
+    auto const first = outbox.empty() ? outbox.end() : std::next(outbox.begin());
+    auto const found = std::find_if(first, outbox.end(), [id](Outgoing const& one) { return one.id == id; });
+    if (found == outbox.end()) return std::nullopt;
+    auto taken = std::move(*found);
+    outbox.erase(found);
+    return taken;
+}
 
 class Channel {
 public:

@@ -1,7 +1,5 @@
 // The first HTTP transport (2024-11-05): one GET stream brings everything that the server says; its first event names
 // the URL to POST to. Source: specification 2024-11-05, "Transports".
-#include <algorithm>
-#include <iterator>
 #include <list>
 #include <utility>
 
@@ -40,15 +38,7 @@ public:
         if (outbox_.size() == 1) tasks_.spawn(post_outbox());
     }
 
-    // What is not sent yet is never sent. The first one is on its way.
-    bool abandon(std::int64_t id) override {
-        auto const unsent = [id](Outgoing const& message) { return message.id == id; };
-        if (outbox_.empty()) return false;
-        auto const found = std::find_if(std::next(outbox_.begin()), outbox_.end(), unsent);
-        if (found == outbox_.end()) return false;
-        outbox_.erase(found);
-        return true;
-    }
+    bool abandon(std::int64_t id) override { return take_unsent(outbox_, id).has_value(); }
 
     void established(std::string_view, bool) override {}
 

@@ -4,7 +4,7 @@
 #include <array>
 #include <csignal>
 #include <cstdlib>
-#include <iterator>
+#include <deque>
 #include <list>
 #include <span>
 #include <utility>
@@ -81,15 +81,10 @@ public:
         if (outbox_.size() == 1) tasks_.spawn(write_outbox());
     }
 
-    // What is not written yet is never written. The first one is on its way.
     bool abandon(std::int64_t id) override {
-        auto const unsent = [id](Outgoing const& message) { return message.id == id; };
-        if (outbox_.empty()) return false;
-        auto const found = std::find_if(std::next(outbox_.begin()), outbox_.end(), unsent);
-        if (found == outbox_.end()) return false;
-        outbox_bytes_ -= found->json.size();
-        outbox_.erase(found);
-        return true;
+        auto const unsent = take_unsent(outbox_, id);
+        if (unsent) outbox_bytes_ -= unsent->json.size();
+        return unsent.has_value();
     }
 
     void established(std::string_view, bool) override {}
