@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 
 from . import upstream as up
@@ -10,6 +11,8 @@ from .api import call, chat_body
 from .gateway import Gateway
 from .rawhttp import Answer
 from .wires import DONE, chunk, sse
+
+MILLISECOND = 0.001
 
 
 @dataclass
@@ -90,6 +93,7 @@ class Talk:
     key: str | None = ""
 
     def ask(self, messages: str | list, headers: dict[str, str] | None = None, **fields) -> Answer:
+        time.sleep(MILLISECOND)  # turns of the same one are in no order that a drawing could show
         body = chat_body(fields.pop("model", self.model), messages, session_id=self.session, **fields)
         return call(self.gateway, "POST", "/v1/chat/completions", body, {**self.headers, **(headers or {})}, key=self.key)
 
