@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "mcp/auth_grants.hpp"
+#include "net/broadcast.hpp"
 #include "net/mutex.hpp"
+#include "net/task_group.hpp"
 
 namespace parley::mcp {
 namespace {
@@ -34,7 +36,14 @@ public:
           has_approver_(static_cast<bool>(approver)),
           turn_(loop),
           now_(std::move(now)),
-          grants_(spec_, http, std::move(approver), std::move(tls), now_) {}
+          grants_(spec_, http, std::move(approver), std::move(tls), now_),
+          ended_(loop),
+          tasks_(loop) {}
+
+    core::Awaitable<void> close() override {
+        life_.cancel();
+        co_await tasks_.all_ended();
+    }
 
     core::Task<std::string> headers(core::Context const& context, std::string_view method,
                                     std::string_view url) override {
@@ -64,7 +73,7 @@ public:
         if (auto const nonce = on_nonce(status, challenge, dpop_nonce)) co_return *nonce;
         auto const step_up = status == 403 && challenge.error == "insufficient_scope";
         if (status != 401 && !step_up) co_return false;
-        auto const turn = co_await turn_.lock(context);
+        auto turn = co_await turn_.lock(context);
         if (!turn) co_return turn.error();
         if (generation_ != had || is_outdated(used)) co_return true; // somebody else has got a new token meanwhile
         auto const now = now_();
@@ -73,12 +82,28 @@ public:
         auto const fresh = token != nullptr && now - token->got < kFresh;
         auto const sensible = step_up ? count_step_up(challenge, now) : count_refusal(fresh);
         if (!sensible) co_return sensible.error();
-        auto const obtained = co_await obtain(context, challenge, !fresh && !step_up);
+        auto const outcome = std::make_shared<Outcome>();
+        tasks_.spawn(obtain(std::move(*turn), outcome, challenge, !fresh && !step_up));
+        auto const obtained = co_await ended(context, outcome);
         if (!obtained) co_return obtained.error();
         co_return true;
     }
 
 private:
+    /// Of a task; empty while it runs.
+    using Outcome = std::optional<core::Result<>>;
+
+    core::Task<> ended(core::Context const& context, std::shared_ptr<Outcome const> outcome) {
+        while (!*outcome) {
+            co_await ended_.wait(context);
+            if (*outcome) break;
+            if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "The client went away.");
+            if (std::chrono::steady_clock::now() >= context.deadline)
+                co_return make_error(Errc::kDeadlineExceeded, "There was no authorization in time.");
+        }
+        co_return **outcome;
+    }
+
     static std::string authorization_line(Token const& token) {
         return std::string(token.dpop ? "authorization: DPoP " : "authorization: Bearer ") + token.access.reveal() +
                "\r\n";
@@ -97,16 +122,23 @@ private:
         return now >= token->expires - before && grants_.can_renew();
     }
 
-    /// A renewal that fails is no fault of the request: the token may still do, else the server will say so.
     core::Task<> renew(core::Context const& context) {
-        auto const turn = co_await turn_.lock(context);
+        auto turn = co_await turn_.lock(context);
         if (!turn) co_return turn.error();
         if (!is_due()) co_return core::Result<>();
+        auto const outcome = std::make_shared<Outcome>();
+        tasks_.spawn(renew_for_all(std::move(*turn), outcome));
+        co_return co_await ended(context, outcome);
+    }
+
+    /// Not the request's own work: a refresh token may be good for one use only (OAuth 2.1 §4.3.1), and its answer must
+    /// not be lost with the client that came first. Each of its requests has a limit (Origins::kTimeout).
+    /// A renewal that fails is no fault of the request: the token may still do, else the server will say so.
+    core::Awaitable<void> renew_for_all([[maybe_unused]] net::Mutex::Turn turn, std::shared_ptr<Outcome> outcome) {
+        core::Context const context{life_};
         auto const renewed = co_await grants_.renew(context);
         if (renewed) {
             ++generation_;
-        } else if (context.cancellation.cancelled()) {
-            co_return renewed.error();
         } else {
             no_renewal_before_ = now_() + kRefusalRest;
             loop_.log()
@@ -114,10 +146,18 @@ private:
                 .add("server", spec_->label)
                 .add("reason", renewed.error().message);
         }
-        co_return core::Result<>();
+        *outcome = core::Result<>();
+        ended_.notify_all();
     }
 
-    core::Task<> obtain(core::Context const& context, Challenge const& challenge, bool may_refresh) {
+    core::Awaitable<void> obtain([[maybe_unused]] net::Mutex::Turn turn, std::shared_ptr<Outcome> outcome,
+                                 Challenge challenge, bool may_refresh) {
+        core::Context const context{life_};
+        *outcome = co_await try_to_obtain(context, challenge, may_refresh);
+        ended_.notify_all();
+    }
+
+    core::Task<> try_to_obtain(core::Context const& context, Challenge const& challenge, bool may_refresh) {
         auto const grant = spec_->oauth.grant;
         auto const machine = !spec_->oauth.client_secret.empty() || !spec_->oauth.private_key_pem.empty();
         auto const needs_approver =
@@ -205,6 +245,9 @@ private:
     std::optional<core::Error> refusal_;
     core::SteadyTime refusal_until_ = {};
     core::SteadyTime no_renewal_before_ = {};
+    core::Cancellation life_;
+    net::Broadcast ended_; // a task has
+    net::TaskGroup tasks_;
 };
 
 } // namespace

@@ -41,6 +41,10 @@ public:
     /// Callers bound how often they send one request again (3 is plenty).
     virtual core::Task<bool> challenged(core::Context const& context, int status, std::string_view www_authenticate,
                                         std::string_view dpop_nonce, std::optional<std::string_view> sent = {}) = 0;
+
+    /// A token that is being got is got for all: it goes on when the request that needed it first has been cancelled.
+    /// close() ends that, and returns when nothing of the authorizer runs any more; nobody may be inside then.
+    virtual core::Awaitable<void> close() = 0;
 };
 
 /// `loop` and `http` outlive the authorizer. `tls`: of the server's own connections, to be used for https here too;

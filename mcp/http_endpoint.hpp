@@ -31,6 +31,9 @@ public:
     core::Task<Answer> request(core::Context const& context, std::string_view method, std::string target,
                                std::string headers, std::string body, bool may_repeat = true);
 
+    /// When no request is under way any more: ends what else runs.
+    core::Awaitable<void> close() { return authorizer_->close(); }
+
     std::string const& target() const noexcept { return target_; } // path and query of the configured URL
     net::Upstream const& upstream() const noexcept { return *upstream_; }
 

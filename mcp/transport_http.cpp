@@ -55,6 +55,7 @@ public:
         for (auto const& [id, cancellation] : under_way_)
             cancellation->cancel();
         co_await tasks_.all_ended();
+        co_await endpoint_->close();
     }
 
 private:

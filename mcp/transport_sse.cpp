@@ -46,6 +46,7 @@ public:
         closing_ = true;
         life_.cancel();
         co_await tasks_.all_ended();
+        co_await endpoint_->close();
     }
 
 private:

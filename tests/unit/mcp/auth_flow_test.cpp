@@ -134,6 +134,31 @@ TEST_F(AuthFlowTest, ARefreshThatFailsIsNoFaultOfTheRequest) {
     EXPECT_EQ(FakeOAuth::field(server_.token_requests.at(2), "refresh_token"), "refresh-me");
 }
 
+// Its refresh token is spent as soon as it was sent: the new one must not be lost with the request that came first.
+TEST_F(AuthFlowTest, ARefreshOutlivesTheRequestThatNeededIt) {
+    server_.token_more = R"(,"expires_in":3600,"refresh_token":"refresh-me")";
+    auto const authorizer = server_.make();
+    ASSERT_TRUE(challenge(*authorizer, {}).value());
+    server_.now += std::chrono::seconds(3590);
+    core::Cancellation client;
+    auto const answer = server_.token_answer;
+    server_.token_answer = [&](std::string const& form) {
+        client.cancel();
+        return answer(form);
+    };
+    core::Context const context{client};
+    std::optional<core::Result<std::string>> result;
+    auto ask = [&]() -> core::Awaitable<void> {
+        result = co_await authorizer->headers(context, "POST", server_.origin + "/mcp");
+    };
+    server_.loop.context().restart();
+    server_.run(ask);
+    ASSERT_FALSE(*result);
+    EXPECT_EQ(result->error().code, core::Errc::kCancelled);
+    EXPECT_EQ(headers(*authorizer), kSecond);
+    EXPECT_EQ(server_.token_requests.size(), 2U);
+}
+
 TEST_F(AuthFlowTest, AnOldTokenThatIsRefusedIsRefreshedFirst) {
     server_.token_more = R"(,"refresh_token":"refresh-me")";
     auto const authorizer = server_.make();
