@@ -57,6 +57,7 @@ private:
         explicit Seat(net::Loop& loop) : changed(loop) {}
         std::shared_ptr<Session> session; // null while there is none
         bool starting = false;
+        bool in_question = false; // whether the session answers anything
         core::SteadyTime start_begun{};
         bool proven = false; // the session has answered something
         int failures = 0;    // in a row
@@ -101,6 +102,7 @@ private:
     core::Task<std::vector<ListedTool>> list_anew(core::Context const& context, Caller const& caller, Seat& seat);
     std::shared_ptr<ToolList const> checked(Seat& seat, std::vector<ListedTool> listed);
     core::Task<Reply> call_once(core::Context const& context, Caller const& caller, Seat& seat, Request const& request);
+    core::Awaitable<void> question(std::shared_ptr<Seat> seat, Caller caller);
     core::Task<> enter(core::Context const& context);
     CallResult told(std::string text, bool may_be_done) const;
     bool is_unheard(core::Error const& error, Session const& session) const;

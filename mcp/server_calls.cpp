@@ -2,6 +2,7 @@
 // no result. A call that may have been done is not made again, and the model is told so.
 #include <boost/json/object.hpp>
 
+#include <algorithm>
 #include <utility>
 
 #include "core/json_tree.hpp"
@@ -79,6 +80,26 @@ core::Awaitable<bool> Server::is_forgotten(core::Context const& context, Caller 
     co_return said == 400 || said == 404;
 }
 
+// A request took too long. Does anything come from the server still? One that stands still would be asked in vain until
+// somebody ends it: it gets as much time again, and is replaced. Source: specification 2025-11-25, "Ping".
+core::Awaitable<void> Server::question(std::shared_ptr<Seat> seat, Caller caller) {
+    auto const session = seat->session;
+    auto const is_stateless = session && session->is_modern() && spec_->transport != Transport::kStdio;
+    if (!session || session->is_lost() || is_stateless || seat->in_question) co_return;
+    seat->in_question = true;
+    auto const began = steady_clock::now();
+    Request ping{session->is_modern() ? "server/discover" : "ping"};
+    ping.idle_timeout = std::max(spec_->call_idle_timeout, kPatience);
+    ping.timeout = ping.idle_timeout;
+    core::Context const context{life_};
+    auto const reply = co_await session->request(context, caller, std::move(ping));
+    seat->in_question = false;
+    auto const is_silent =
+        !reply && reply.error().code == Errc::kUpstreamTimeout && session->heard_at() < began && !session->is_lost();
+    if (!is_silent) co_return;
+    leave(*seat, session, make_error(Errc::kUpstreamUnavailable, "It answered nothing any more, not even a ping."));
+}
+
 core::Task<Reply> Server::call_once(core::Context const& context, Caller const& caller, Seat& seat,
                                     Request const& request) {
     for (auto attempt = 0;; ++attempt) {
@@ -153,6 +174,7 @@ core::Task<CallResult> Server::call(core::Context const& context, Caller const& 
     if (!reply) {
         auto const code = reply.error().code;
         count(code == Errc::kCancelled ? "cancelled" : code == Errc::kUpstreamTimeout ? "timeout" : "failed");
+        if (code == Errc::kUpstreamTimeout) tasks_.spawn(question(seat.shared_from_this(), caller));
         if (code == Errc::kCancelled || code == Errc::kDeadlineExceeded) co_return reply.error();
         auto const unknown = may_be_done(reply.error());
         auto result = told(reply.error().message, unknown);

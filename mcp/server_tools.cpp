@@ -114,6 +114,7 @@ core::Awaitable<void> Server::renew(Seat& seat, std::shared_ptr<Session> session
             }
             error = next.error();
         }
+        if (error.code == Errc::kUpstreamTimeout) tasks_.spawn(question(seat.shared_from_this(), caller));
         not_listed(seat, std::move(error));
         break;
     }

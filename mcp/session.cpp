@@ -255,6 +255,7 @@ void Session::on_lost(core::Error reason) {
 }
 
 void Session::take(Message message) {
+    heard_at_ = steady_clock::now();
     switch (message.kind) {
         case Message::Kind::kRequest:
             answer(message);

@@ -68,6 +68,7 @@ public:
     bool is_lost() const noexcept { return lost_.has_value(); }
     core::Error const& lost_reason() const noexcept { return *lost_; }
     bool is_modern() const noexcept { return modern_; }
+    core::SteadyTime heard_at() const noexcept { return heard_at_; } // the server's last message came
     std::string const& protocol_version() const noexcept { return version_; }
     std::string server_name() const; // as it calls itself, for people
     bool offers(std::string_view capability) const noexcept {
@@ -123,6 +124,7 @@ private:
     std::map<std::int64_t, Pending*> pending_;
     net::Broadcast answered_; // when there is none any more
     std::string noise_;
+    core::SteadyTime heard_at_{};
     core::Cancellation life_;
     Caller starter_; // whose headers go with what belongs to no call
     net::TaskGroup tasks_;

@@ -1,6 +1,8 @@
 // The first HTTP transport (2024-11-05): one GET stream brings everything that the server says; its first event names
 // the URL to POST to. Source: specification 2024-11-05, "Transports".
+#include <chrono>
 #include <list>
+#include <optional>
 #include <utility>
 
 #include "mcp/http_endpoint.hpp"
@@ -14,6 +16,9 @@ namespace {
 
 using core::Errc;
 using core::make_error;
+using std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kNotificationMax{30};
 
 class SseChannel final : public Channel {
 public:
@@ -26,7 +31,7 @@ public:
         while (post_target_.empty() && !ended_) {
             co_await changed_.wait(context);
             if (context.cancellation.cancelled()) co_return make_error(Errc::kCancelled, "Nobody waits any more.");
-            if (std::chrono::steady_clock::now() >= context.deadline)
+            if (steady_clock::now() >= context.deadline)
                 co_return make_error(Errc::kUpstreamTimeout, "It did not say where to send messages in time.");
         }
         if (ended_) co_return *ended_;
@@ -38,13 +43,20 @@ public:
         if (outbox_.size() == 1) tasks_.spawn(post_outbox());
     }
 
-    bool abandon(std::int64_t id) override { return take_unsent(outbox_, id).has_value(); }
+    bool abandon(std::int64_t id) override {
+        if (take_unsent(outbox_, id)) return true;
+        // A server may take a message only when it has its result. Nobody waits for that any more, but others behind
+        // it.
+        if (!outbox_.empty() && outbox_.front().id == id) posting_->cancel();
+        return false;
+    }
 
     void established(std::string_view, bool) override {}
 
     core::Awaitable<void> close() override {
         closing_ = true;
         life_.cancel();
+        if (posting_) posting_->cancel();
         co_await tasks_.all_ended();
         co_await endpoint_->close();
     }
@@ -98,8 +110,12 @@ private:
     }
 
     core::Awaitable<void> post_outbox() {
-        core::Context const context{life_};
         while (!outbox_.empty()) {
+            posting_.emplace();
+            if (closing_) posting_->cancel();
+            // A request has its own limit, with which it is abandoned.
+            auto const limit = outbox_.front().id ? core::SteadyTime::max() : steady_clock::now() + kNotificationMax;
+            core::Context const context{*posting_, limit};
             auto const done = co_await post(context, outbox_.front());
             auto message = std::move(outbox_.front());
             outbox_.pop_front();
@@ -130,7 +146,8 @@ private:
     std::optional<core::Error> ended_;
     bool closing_ = false;
     core::Cancellation life_;
-    std::list<Outgoing> outbox_; // in order: a server may take them one by one
+    std::list<Outgoing> outbox_;                // in order: a server may take them one by one
+    std::optional<core::Cancellation> posting_; // of the first one
     net::Broadcast changed_;
     net::TaskGroup tasks_;
 };

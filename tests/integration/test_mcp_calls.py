@@ -397,6 +397,33 @@ def test_a_call_whose_client_left_before_it_was_sent_is_not_sent(start_gateway, 
     assert server.called == ["first", "slow", "last"]
 
 
+def test_a_message_that_is_not_taken_holds_others_up_no_longer_than_its_call(
+    start_gateway, upstream: up.FakeUpstream
+) -> None:
+    server = OneByOne()
+    upstream.on(server)
+    entry = {"type": "sse", "url": f"{upstream.url}/sse", "idle_timeout_ms": int(500 * SLACK)}
+    gateway = start_gateway(with_tools(), mcp={"web": entry})
+    assert result(gateway, "web__note", {"text": "first"}) == "first"
+    assert "may have done this" in result(gateway, "web__note", {"text": "slow"})
+    assert result(gateway, "web__note", {"text": "last"}) == "last"
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_a_program_that_stands_still_is_replaced(start_gateway, tmp_path: Path, era: str) -> None:
+    folder = tmp_path / "one"
+    entry = stdio(folder, {"era": era}, idle_timeout_ms=int(500 * SLACK), start_timeout_ms=int(1_500 * SLACK))
+    gateway = start_gateway(with_tools(), mcp={"one": entry})
+    assert result(gateway, "one__echo", {"text": "first"}) == "first"
+    pid = records(folder, "start")[-1]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    assert "may have done this" in result(gateway, "one__echo", {"text": "lost"})
+    told = gateway.wait_log(lambda log: log.get("event") == "mcp_server_failed")
+    assert told and "not even a ping" in told["reason"], told
+    assert result(gateway, "one__echo", {"text": "on"}) == "on"
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), 5, "the end of the program that stood still")
+
+
 def test_a_call_whose_client_left_before_it_was_written_is_not_written(start_gateway, tmp_path: Path) -> None:
     """The program stands still, and its pipe is full with a part of the call before. That is written to its end, though
     its client leaves too: half a message is none."""
