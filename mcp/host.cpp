@@ -18,7 +18,7 @@ Host::Host(HostOptions options, boost::asio::thread_pool& resolver_pool)
       http_(loop_, resolver_pool),
       approver_(std::move(options.approver)),
       sampler_(options.make_sampler ? options.make_sampler(loop_) : nullptr),
-      pins_(std::move(options.pins_path)),
+      pins_(std::move(options.pins_path), options.pins_kept),
       tasks_(loop_),
       tidy_timer_(loop_, Tidy{this}) {
     tidy_timer_.after(kTidyInterval);

@@ -28,6 +28,7 @@ namespace parley::mcp {
 struct HostOptions {
     core::LogOptions log = {};
     std::string pins_path = {}; // empty = pins are forgotten with the process
+    Pins::Keeping pins_kept = Pins::Keeping::kAll;
     Approver approver = {};
     /// Makes what answers the servers' questions to a model; it is used on that loop only. Empty = they are declined.
     std::function<std::unique_ptr<Sampler>(net::Loop&)> make_sampler = {};

@@ -18,7 +18,7 @@ namespace parley::mcp {
 
 namespace json = boost::json;
 
-Pins::Pins(std::string path) : path_(std::move(path)) {
+Pins::Pins(std::string path, Keeping keeping) : path_(std::move(path)), keeping_(keeping) {
     if (path_.empty()) return;
     std::ifstream file(path_);
     if (!file) return;
@@ -42,8 +42,12 @@ Pins::Verdict Pins::check(std::string_view server, Tool const& tool) {
     auto& tools = pins_[std::string(server)];
     auto const found = tools.find(tool.name);
     if (found != tools.end()) return found->second == tool.sha256 ? Verdict::kSame : Verdict::kChanged;
-    approve(server, tool);
+    accept(server, tool);
     return Verdict::kNew;
+}
+
+void Pins::accept(std::string_view server, Tool const& tool) {
+    if (keeping_ == Keeping::kAll) approve(server, tool);
 }
 
 void Pins::approve(std::string_view server, Tool const& tool) {

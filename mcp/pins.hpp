@@ -2,6 +2,7 @@
 // our back (a "rug pull") is noticed, also after a restart. Used on the servers' loop.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -13,15 +14,21 @@ namespace parley::mcp {
 
 class Pins {
 public:
+    /// Whether what is seen for the first time, or has changed, is kept in the file. Approving keeps it in any case.
+    enum class Keeping : std::uint8_t { kAll, kApproved };
+
     /// `path` empty = nothing is kept on disk. A file that cannot be read counts as empty and is told by problem().
-    explicit Pins(std::string path);
+    explicit Pins(std::string path, Keeping keeping = Keeping::kAll);
 
     enum class Verdict : std::uint8_t { kNew, kSame, kChanged };
 
     /// Compares with what is pinned for this server; a new tool is pinned at once.
     Verdict check(std::string_view server, Tool const& tool);
 
-    /// Takes the definition as it is now for good.
+    /// A change that was told once is not told again; the definition as it is now is compared with from now on.
+    void accept(std::string_view server, Tool const& tool);
+
+    /// The same, on the word of a person.
     void approve(std::string_view server, Tool const& tool);
 
     /// Writes what has changed, by way of a temporary file. An error is told by problem() and tried again next time.
@@ -31,6 +38,7 @@ public:
 
 private:
     std::string path_;
+    Keeping keeping_;
     std::map<std::string, std::map<std::string, std::string, std::less<>>, std::less<>> pins_; // server, tool, SHA-256
     bool changed_ = false;
     std::string problem_;

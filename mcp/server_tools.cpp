@@ -197,7 +197,7 @@ std::shared_ptr<ToolList const> Server::checked(Seat& seat, std::vector<ListedTo
                 .add("action", blocked ? "blocked: parley mcp approve accepts it" : "offered")
                 .add("sha256", one.tool.sha256);
             if (blocked) continue;
-            pins_.approve(pin_identity_, one.tool); // told once
+            pins_.accept(pin_identity_, one.tool); // told once
         }
         seat.param_headers[one.tool.name] = std::move(one.param_headers);
         list->tools.push_back(std::move(one.tool));

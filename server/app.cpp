@@ -113,8 +113,10 @@ public:
             sampler_ = sampler.get();
             return sampler;
         };
-        mcp_host_ = std::make_unique<mcp::Host>(
-            mcp::HostOptions{log, settings_.data_dir + "/mcp_pins.json", {}, std::move(make_sampler)}, resolver_pool_);
+        mcp_host_ = std::make_unique<mcp::Host>(mcp::HostOptions{.log = log,
+                                                                 .pins_path = settings_.data_dir + "/mcp_pins.json",
+                                                                 .make_sampler = std::move(make_sampler)},
+                                                resolver_pool_);
         mcp_host_->use(usable_servers(*reloader_.catalogue()));
         for (unsigned i = 0; i < settings_.threads; ++i) {
             loops_.push_back(std::make_unique<LoopRunner>(log, resolver_pool_, shared_, reloader_.catalogue(), limits,

@@ -87,7 +87,8 @@ public:
 private:
     Workbench(Flags const& flags, Settings const& settings)
         : loop_(quiet(flags.debug)),
-          host_({quiet(flags.debug), settings.data_dir + "/mcp_pins.json"}, resolvers_),
+          // Looking is not approving: a gateway is to tell of a change that a command has seen before it.
+          host_({quiet(flags.debug), settings.data_dir + "/mcp_pins.json", mcp::Pins::Keeping::kApproved}, resolvers_),
           tools_(host_.face(loop_)) {
         std::signal(SIGPIPE, SIG_IGN);
     }
@@ -154,8 +155,19 @@ bool is_wrong(Finding const& finding) {
     return status_of(finding) == "PROBLEM";
 }
 
+std::vector<mcp::ServerHealth> health_of(Workbench& bench, std::vector<Finding> const& findings) {
+    Specs specs;
+    for (auto const& finding : findings)
+        specs.push_back(finding.server->spec);
+    return bench.host().health_now(specs);
+}
+
+json::array texts(std::vector<std::string> const& from) {
+    json::array out(from.begin(), from.end());
+    return out;
+}
+
 json::object diagnosis_json(Finding const& finding, mcp::ServerHealth const& health) {
-    auto const texts = [](std::vector<std::string> const& from) { return json::array(from.begin(), from.end()); };
     json::object one{{"server", health.label},
                      {"ok", !is_wrong(finding)},
                      {"status", is_wrong(finding) ? json::value("problem") : json::value(status_of(finding))},
@@ -197,9 +209,11 @@ int mcp_list(Flags const& flags, McpOptions const& options) {
     if (!bench) return kExitFault;
     if (!options.server.empty() && !bench->find(options.server)) return kExitFault;
     auto const findings = ask_all(*bench, options.server);
+    auto const health = health_of(*bench, findings);
     auto good = true;
     json::array all;
-    for (auto const& finding : findings) {
+    for (std::size_t i = 0; i < findings.size(); ++i) {
+        auto const& finding = findings[i];
         good = good && finding.list;
         auto const& label = finding.server->config.label;
         if (options.as_json) {
@@ -216,6 +230,7 @@ int mcp_list(Flags const& flags, McpOptions const& options) {
                 }
             }
             one["tools"] = std::move(tools);
+            one["changed_tools"] = texts(health[i].changed_tools);
             all.push_back(std::move(one));
         } else if (!finding.list) {
             fmt::print("{}: unavailable: {}\n", label, finding.problem);
@@ -226,6 +241,8 @@ int mcp_list(Flags const& flags, McpOptions const& options) {
             fmt::print("{}: {} tools\n", label, finding.list->tools.size());
             for (auto const& tool : finding.list->tools)
                 fmt::print("  {:<{}}  {}\n", tool.name, width, first_line(tool.description, 100));
+            for (auto const& changed : health[i].changed_tools)
+                fmt::print("  definition changed: {} (parley mcp approve {})\n", changed, label);
         }
     }
     if (options.as_json) fmt::print("{}\n", json::serialize(all));
@@ -281,10 +298,7 @@ int mcp_doctor(Flags const& flags, McpOptions const& options) {
     auto const bench = Workbench::open(flags);
     if (!bench) return kExitFault;
     auto const findings = ask_all(*bench, {});
-    Specs specs;
-    for (auto const& finding : findings)
-        specs.push_back(finding.server->spec);
-    auto const health = bench->host().health_now(specs);
+    auto const health = health_of(*bench, findings);
     auto good = true;
     json::array all;
     for (std::size_t i = 0; i < findings.size(); ++i) {

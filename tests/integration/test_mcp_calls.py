@@ -18,7 +18,7 @@ from harness import upstream as up
 from harness.api import Stream, call, chat, chat_body, connect, request_bytes, stream
 from harness.configs import agent, config
 from harness.fault_proxy import FaultProxy
-from harness.gateway import SLACK, SLOW, Gateway
+from harness.gateway import SLACK, SLOW, Gateway, run_cli
 from harness.mcp import (
     ask,
     calls,
@@ -533,6 +533,30 @@ def test_rug_pull(relay, upstream: up.FakeUpstream, one, pins: str) -> None:
         assert not any(map(is_told, gateway.logs))
     else:
         assert gateway.wait_log(is_told), "the change is logged"
+
+
+def test_looking_is_not_approving(start_gateway, upstream: up.FakeUpstream, tmp_path: Path) -> None:
+    """`mcp list` tells of a change, and the gateway does so after it."""
+    (tmp_path / "agent_config.json").write_text(json.dumps(with_tools()))
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"one": stdio(tmp_path / "one")}}))
+    options = {"mcp": {"one": stdio(tmp_path / "one")}, "data": tmp_path / "data"}
+    first = start_gateway(with_tools(), **options)
+    assert result(first, "one__echo", {"text": "on"}) == "on"
+    first.stop()
+    pinned = (tmp_path / "data" / "mcp_pins.json").read_bytes()
+    write_script(tmp_path / "one", CHANGED)
+    for _ in range(2):
+        done = run_cli("mcp", "list", cwd=tmp_path)
+        assert done.returncode == 0 and "definition changed: echo (parley mcp approve one)" in done.stdout, done
+    (listed,) = json.loads(run_cli("mcp", "list", "--json", cwd=tmp_path).stdout)
+    assert listed["changed_tools"] == ["echo"]
+    assert (tmp_path / "data" / "mcp_pins.json").read_bytes() == pinned
+    second = start_gateway(with_tools(), **options)
+    assert result(second, "one__echo", {"text": "on"}) == "on"
+    assert second.wait_log(lambda log: log.get("event") == "mcp_tool_changed" and log["tool"] == "echo")
+    second.stop()
+    assert run_cli("mcp", "approve", "one", cwd=tmp_path).returncode == 0
+    assert "definition changed" not in run_cli("mcp", "list", cwd=tmp_path).stdout
 
 
 def test_a_new_tool_is_offered_after_list_changed(start_gateway, one) -> None:
