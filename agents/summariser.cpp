@@ -143,8 +143,11 @@ core::Awaitable<void> Summariser::run(std::shared_ptr<State> state, std::shared_
         record.problem = problem;
         if (state->told) state->told(record);
     };
+    auto const reason = [](core::Error const& error) {
+        return core::is_in_our_words(error.code) ? std::string_view(error.message) : core::code_name(error.code);
+    };
     auto const path = co_await state->store.path(context, use.key);
-    if (!path) co_return tell(path.error().message);
+    if (!path) co_return tell(reason(path.error()));
     auto const part = part_of(*path, compression);
     if (part.begin == part.end) co_return;
     auto const* const writer = compression.summary_agent.empty() ? &agent : catalogue->find(compression.summary_agent);
@@ -153,7 +156,7 @@ core::Awaitable<void> Summariser::run(std::shared_ptr<State> state, std::shared_
     auto const turns = std::span(path->turns).subspan(part.begin, part.end - part.begin);
     ModelCall call(state->session, context, *writer);
     auto const text = co_await written_by(call, question_of(turns, part.known));
-    if (!text) co_return tell(text.error().message);
+    if (!text) co_return tell(reason(text.error()));
     if (text->empty()) co_return tell("the model wrote nothing");
     // What the provider counted tells how long a token is in this conversation.
     auto const calibrated = use.prompt_tokens > 0 && use.prompt_bytes > 0;
@@ -161,7 +164,7 @@ core::Awaitable<void> Summariser::run(std::shared_ptr<State> state, std::shared_
     record.tokens_after = static_cast<std::int64_t>(text->size()) / kBytesPerToken;
     Summary summary{turns.back().id, *text, agent.config.agent_id, record.tokens_before};
     auto const kept = co_await state->store.summarise(context, use.key, std::move(summary));
-    if (!kept) co_return tell(kept.error().message);
+    if (!kept) co_return tell(reason(kept.error()));
     if (*kept) tell({}); // else the conversation was erased meanwhile
 }
 

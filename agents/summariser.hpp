@@ -30,7 +30,7 @@ struct ContextUse {
 struct SummaryRecord {
     std::string_view agent_id; // whose conversation it is
     std::string_view session;
-    std::string_view problem;       // why there is none; empty = there is one
+    std::string_view problem;       // why there is none, never in a provider's words; empty = there is one
     std::int64_t tokens_before = 0; // of the part that it stands for, estimated
     std::int64_t tokens_after = 0;
 };

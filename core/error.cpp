@@ -70,6 +70,24 @@ std::string_view code_name(Errc code) noexcept {
     return place < kNames.size() ? kNames[place].text : kNames.back().text;
 }
 
+bool is_in_our_words(Errc code) noexcept {
+    switch (code) {
+        case Errc::kUpstreamUnavailable:
+        case Errc::kUpstreamTimeout:
+        case Errc::kUpstreamTls:
+        case Errc::kUpstreamTruncated:
+        case Errc::kAgentUnavailable:
+        case Errc::kStoreUnavailable:
+        case Errc::kOverloaded:
+        case Errc::kDraining:
+        case Errc::kDeadlineExceeded:
+        case Errc::kInternal:
+            return true;
+        default:
+            return false;
+    }
+}
+
 bool is_upstream_fault(Error const& error) noexcept {
     switch (error.code) {
         case Errc::kRateLimited:

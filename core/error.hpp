@@ -67,6 +67,10 @@ struct Error {
 /// The OpenAI `code` of an error, e.g. "model_not_found". Stable: clients branch on it.
 std::string_view code_name(Errc code) noexcept;
 
+/// Whether the message of such an error is ours alone. Others may quote a provider, which may quote a prompt: they are
+/// for the client and no log.
+bool is_in_our_words(Errc code) noexcept;
+
 /// True for what is the fault of a provider or of the way to it, and may be otherwise elsewhere or later.
 bool is_upstream_fault(Error const& error) noexcept;
 

@@ -80,13 +80,13 @@ core::Awaitable<void> Gateway::run_chat(ChatJob& job, agents::ConversationTurn* 
     for (auto const& [error, failed, then] : run->overcome()) {
         auto const what = attempt_name(then);
         metrics_.count_attempt(state.agent, what);
-        loop_.log()
-            .warn(what)
-            .add("request_id", state.request_id)
+        auto line = loop_.log().warn(what);
+        line.add("request_id", state.request_id)
             .add("agent", state.agent)
             .add("after", failed)
-            .add("error", core::code_name(error.code))
-            .add("reason", error.message);
+            .add("error", core::code_name(error.code));
+        if (error.upstream_status != 0) line.add("upstream_status", error.upstream_status);
+        if (core::is_in_our_words(error.code)) line.add("reason", error.message);
     }
 }
 

@@ -48,25 +48,6 @@ bool is_json(std::string_view content_type) noexcept {
     return name.size() >= 5 && net::field_is(name.substr(0, 5), "utf-8");
 }
 
-// Errors whose message is ours alone. Others may quote a provider, which may quote a prompt.
-bool is_in_our_words(Errc code) noexcept {
-    switch (code) {
-        case Errc::kUpstreamUnavailable:
-        case Errc::kUpstreamTimeout:
-        case Errc::kUpstreamTls:
-        case Errc::kUpstreamTruncated:
-        case Errc::kAgentUnavailable:
-        case Errc::kStoreUnavailable:
-        case Errc::kOverloaded:
-        case Errc::kDraining:
-        case Errc::kDeadlineExceeded:
-        case Errc::kInternal:
-            return true;
-        default:
-            return false;
-    }
-}
-
 bool is_conversation_route(RouteId id) noexcept {
     return id >= RouteId::kAgentConversation && id <= RouteId::kConversationFork;
 }
@@ -307,7 +288,7 @@ void Gateway::answer(net::Exchange& exchange, RequestState& state, net::Response
 void Gateway::note(RequestState& state, core::Error const& error) {
     state.error_code = core::code_name(error.code);
     state.error_detail = error.detail;
-    if (is_in_our_words(error.code)) state.error_reason = error.message;
+    if (core::is_in_our_words(error.code)) state.error_reason = error.message;
 }
 
 void Gateway::fail(net::Exchange& exchange, RequestState& state, core::Error const& error) {

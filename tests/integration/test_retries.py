@@ -3,6 +3,7 @@ doing while a model is down. (reliability.md 1.5, U17, U18; the decision: docs/d
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -58,6 +59,23 @@ def test_a_failure_that_passes_is_not_seen(start_gateway, upstream, failure, str
     wait_until(lambda: series(gateway, "parley_retries_total"), what="the counter")
     assert any('kind="retry"' in line and line.endswith(" 2") for line in series(gateway, "parley_retries_total"))
     assert gateway.wait_log(lambda line: line.get("event") == "retry" and line["agent"] == "a")
+
+
+def test_what_a_provider_says_is_in_no_line_of_an_attempt(start_gateway, upstream, second) -> None:
+    """It may repeat what was said to it."""
+    said = up.json_reply({"error": {"message": "words-of-the-user", "type": "server_error"}}, 500)
+    endpoints = [{"base_url": WIRE.provider(one.url)["base_url"]} for one in (upstream, second)]
+    entry = {**WIRE.provider(upstream.url, max_retries=1), "endpoints": endpoints}
+    entry.pop("base_url")
+    gateway = start_gateway(config(agent("a", "p", fallbacks=["b"]), agent("b", "p"), p=entry))
+    upstream.on(said)
+    second.on(said)
+    assert chat(gateway, "a").status == 502
+    for event in ("endpoint", "fallback", "retry"):
+        line = gateway.wait_log(lambda log: log.get("event") == event)  # noqa: B023
+        assert line and line["error"] == "upstream_error" and line["upstream_status"] == 500, (event, line)
+    assert gateway.wait_log(lambda log: log.get("event") == "request")
+    assert "words-of-the-user" not in json.dumps(gateway.logs)
 
 
 def test_the_first_answer_says_so(start_gateway, upstream) -> None:
