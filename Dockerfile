@@ -58,7 +58,7 @@ LABEL org.opencontainers.image.title="Parley" \
 USER 10001:10001
 VOLUME /var/lib/parley
 EXPOSE 8000
-# Drains: /readyz says 503 and streams go on for up to PARLEY_DRAIN_SECONDS. Give `docker stop` as long (--time).
+# Drains: takes no new connections, and streams go on for up to PARLEY_DRAIN_SECONDS. Give `docker stop` as long (--time).
 STOPSIGNAL SIGTERM
 # /livez and not /readyz: an orchestrator that kills what is unhealthy must not do so while it drains or the store is away.
 HEALTHCHECK --interval=15s --timeout=4s --start-period=20s --retries=3 CMD ["parley-health", "/livez"]

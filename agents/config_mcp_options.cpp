@@ -258,7 +258,13 @@ void read_mcp_options(ObjectReader const& reader, McpServerConfig& server, FileR
         }
         server.roots = std::move(*roots);
     }
-    if (auto const file = reader.text_not_empty("ca_file")) server.ca_file = beside(reader.scope().file, *file);
+    if (auto const file = reader.text_not_empty("ca_file")) {
+        server.ca_file = beside(reader.scope().file, *file);
+        auto const bytes = read(server.ca_file);
+        if (!bytes) {
+            server.unavailable = "its ca_file " + in_quotes(*file) + " cannot be read: " + bytes.error().message;
+        }
+    }
     read_forwarded(reader, server);
     read_env_file(reader, server, read);
     read_auth(reader, server, unset);

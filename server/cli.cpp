@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <ctime>
 
@@ -62,6 +63,13 @@ void greet(App const& app, Settings const& settings) {
         fmt::print(stderr, "  {:<7} {:<{}}  {}\n", label, agent.config.agent_id, width, state_of(agent, c));
         label = "";
     }
+    label = "tools";
+    for (auto const& server : catalogue.mcp_servers()) {
+        if (server.config.disabled || server.unavailable.empty()) continue;
+        fmt::print(stderr, "  {:<7} {:<{}}  {}unavailable{}  {}\n", label, server.config.label, width, c.yellow, c.off,
+                   server.unavailable);
+        label = "";
+    }
     auto const store = app.store_health();
     fmt::print(stderr, "  {:<7} {}\n", "store",
                store.is_ready ? store.name
@@ -93,6 +101,40 @@ std::vector<std::pair<std::string, std::string>> unavailable_agents(agents::Gate
         if (!agent.unavailable.empty()) out.emplace_back(agent.config.agent_id, agent.unavailable);
     }
     return out;
+}
+
+// "NAME=value: must be …" or "NAME: …", as make_settings() says it.
+agents::Fault setting_fault(std::string_view text) {
+    constexpr std::string_view kAllowed = ": must be ";
+    auto const name = text.substr(0, text.find_first_of("=:"));
+    auto const allowed = text.rfind(kAllowed);
+    auto const has_value = text.substr(name.size()).starts_with('=') && allowed != std::string_view::npos;
+    agents::Fault fault{"environment", std::string(name), {}, {}};
+    if (has_value) {
+        fault.found = text.substr(name.size() + 1, allowed - name.size() - 1);
+        fault.allowed = text.substr(allowed + kAllowed.size());
+    } else {
+        fault.found = text.substr(std::min(text.size(), name.size() + 2));
+    }
+    return fault;
+}
+
+// The lines of Environment::load(): ".env:3: …", or one that says why it cannot be read.
+std::vector<agents::Fault> dotenv_faults(std::string_view report) {
+    std::vector<agents::Fault> faults;
+    while (!report.empty()) {
+        auto line = report.substr(0, report.find('\n'));
+        report.remove_prefix(std::min(report.size(), line.size() + 1));
+        agents::Fault fault{kDotenv, "", {}, {}};
+        line.remove_prefix(std::string_view(kDotenv).size() + 1);
+        auto const colon = line.find(": ");
+        if (std::from_chars(line.data(), line.data() + line.size(), fault.line).ec == std::errc{} &&
+            colon != std::string_view::npos)
+            line.remove_prefix(colon + 2);
+        fault.found = line;
+        faults.push_back(std::move(fault));
+    }
+    return faults;
 }
 
 void print_validity_json(agents::LoadedConfig const& loaded) {
@@ -138,7 +180,9 @@ int serve(Flags const& flags) {
     auto const settings = prepared->first;
     auto app = App::create(std::move(prepared->first), kDotenv);
     if (!app) {
-        complain(app.error().message);
+        auto text = app.error().message;
+        if (text.starts_with("cannot listen")) text += " (--host and --port, or HOST and PORT, say where)";
+        complain(text);
         return kExitFault;
     }
     if (settings.log.format == core::LogFormat::kText) greet(**app, settings);
@@ -146,10 +190,18 @@ int serve(Flags const& flags) {
 }
 
 int validate(Flags const& flags, bool as_json) {
-    auto const prepared = prepare(flags);
-    if (!prepared) return kExitFault;
-    auto const& [settings, environment] = *prepared;
-    auto const loaded = agents::load_config(config_sources(settings, environment));
+    auto environment = Environment::load(kDotenv);
+    std::vector<agents::Fault> faults;
+    if (!environment) {
+        faults = dotenv_faults(environment.error().message);
+        environment = Environment();
+    }
+    auto const made = make_settings(flags, *environment);
+    for (auto const& fault : made.faults)
+        faults.push_back(setting_fault(fault));
+    auto const& settings = made.settings;
+    auto loaded = agents::load_config(config_sources(settings, *environment));
+    loaded.faults.insert(loaded.faults.begin(), faults.begin(), faults.end());
     if (as_json) {
         print_validity_json(loaded);
         return loaded.faults.empty() ? kExitOk : kExitFault;
@@ -158,7 +210,7 @@ int validate(Flags const& flags, bool as_json) {
         fmt::print("{}\n\n", agents::to_text(fault));
     for (auto const& warning : loaded.warnings)
         fmt::print("warning: {}\n", warning);
-    if (!loaded.config) {
+    if (!loaded.faults.empty()) {
         fmt::print("{} {}. Nothing was started.\n", loaded.faults.size(),
                    loaded.faults.size() == 1 ? "fault" : "faults");
         return kExitFault;

@@ -19,7 +19,9 @@
 #include <unistd.h>
 
 #include "core/header_text.hpp"
+#include "core/hex.hpp"
 #include "core/json.hpp"
+#include "core/random.hpp"
 #include "net/http_client.hpp"
 #include "net/loop.hpp"
 #include "net/sse.hpp"
@@ -142,7 +144,7 @@ private:
             co_return;
         }
         *body = std::move(*got);
-        if ((*exchange)->status() != 200) *failure = error_text(*body, (*exchange)->status());
+        if ((*exchange)->status() != 200) *failure = told(*body, (*exchange)->status());
     }
 
     core::Awaitable<void> stream(std::string* answer, std::string* failure) {
@@ -155,7 +157,7 @@ private:
         }
         if ((*exchange)->status() != 200) {
             auto const body = co_await net::HttpClient::read_all(**exchange, kErrorBytesMax);
-            *failure = error_text(body ? std::string_view(*body) : std::string_view{}, (*exchange)->status());
+            *failure = told(body ? std::string_view(*body) : std::string_view{}, (*exchange)->status());
             co_return;
         }
         net::SseReader events;
@@ -172,6 +174,12 @@ private:
             }
         }
         if (!whole && failure->empty()) *failure = "the answer was cut off";
+    }
+
+    static std::string told(std::string_view body, int status) {
+        auto text = error_text(body, status);
+        if (status == 401) text += " Here PARLEY_API_KEY (in the environment or .env) is the key that is shown.";
+        return text;
     }
 
     void show(std::string_view data, std::string& answer, std::string& failure) {
@@ -259,7 +267,12 @@ public:
         if (!flags.debug) settings.log.level = core::LogLevel::kError;
         auto const& list = settings.api_keys.empty() ? settings.forwarder_keys : settings.api_keys;
         auto const keys = policy::ApiKeys::split(list.reveal());
-        if (!keys.empty()) *key = keys.front();
+        if (!keys.empty()) {
+            *key = keys.front();
+        } else if (key->empty()) { // keys in the store are for others: this gateway is for this chat
+            *key = core::hex(core::random_bytes(16));
+            settings.api_keys = core::Secret(*key);
+        }
         auto app = App::create(std::move(settings), ".env");
         if (!app) return app.error();
         return std::unique_ptr<OwnGateway>(new OwnGateway(std::move(*app)));
@@ -298,6 +311,7 @@ int chat(Flags const& flags, ChatOptions const& options) {
     auto url = net::parse_url(address);
     if (!url) return fail(url.error().message);
     auto gateway = std::make_shared<net::Upstream>();
+    gateway->kind = "Gateway";
     gateway->name = address;
     gateway->url = std::move(*url);
     if (gateway->url.tls) gateway->tls = net::make_tls_client_context({});

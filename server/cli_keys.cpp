@@ -107,6 +107,14 @@ void print_made(KeyStore::Made const& made, bool as_json, std::int64_t now_ms) {
 }
 
 // One line for people: what differs from the default is told.
+// At least cents, at most the millionths that are counted.
+std::string dollars(std::int64_t millionths) {
+    auto text = fmt::format("{:.6f}", static_cast<double>(millionths) / kMillionths);
+    while (text.ends_with('0') && text[text.size() - 3] != '.')
+        text.pop_back();
+    return text;
+}
+
 std::string in_words(KeyRecord const& record, policy::UsageLimits::Usage const& usage) {
     std::string out;
     auto const add = [&out](std::string text) { out += (out.empty() ? "" : ", ") + std::move(text); };
@@ -123,8 +131,7 @@ std::string in_words(KeyRecord const& record, policy::UsageLimits::Usage const& 
     if (limits.budget_tokens != 0)
         add(fmt::format("{} of {} tokens{}", usage.spent_tokens, limits.budget_tokens, period));
     if (limits.budget_cost != 0) {
-        add(fmt::format("{:.2f} of {:.2f} USD{}", static_cast<double>(usage.spent_cost) / kMillionths,
-                        static_cast<double>(limits.budget_cost) / kMillionths, period));
+        add(fmt::format("{} of {} USD{}", dollars(usage.spent_cost), dollars(limits.budget_cost), period));
     }
     if (record.expires_ms != 0) add("until " + utc_text(record.expires_ms));
     return out;

@@ -101,8 +101,9 @@ void add_chat(CommandLine& line) {
     chat.add_option("model", options.model, "the agent, e.g. demo")->required();
     auto* const message = chat.add_option("-m,--message", options.message, "ask this one thing and leave");
     message->type_name("TEXT");
-    chat.add_option("--url", options.url,
-                    "a running gateway, e.g. http://127.0.0.1:8000 [one is started for this chat]");
+    chat.add_option(
+        "--url", options.url,
+        "a running gateway, e.g. http://127.0.0.1:8000; its key is PARLEY_API_KEY [one is started for this chat]");
     chat.add_flag("--json", options.as_json, "with --message: print the answer as the API gives it")->needs(message);
     add_run_flags(chat, line.flags);
 }
@@ -246,23 +247,50 @@ void add_others(CommandLine& line) {
     version.add_flag("--json", line.as_json, "for programs");
 }
 
-bool is_command(CLI::App const& cli, std::string const& word) {
-    auto const commands = cli.get_subcommands([](CLI::App const*) { return true; });
-    return std::any_of(commands.begin(), commands.end(), [&](CLI::App const* one) { return one->get_name() == word; });
+std::vector<CLI::App const*> commands_of(CLI::App const& cli) {
+    return cli.get_subcommands([](CLI::App const*) { return true; });
 }
 
-int unknown_command(CLI::App const& cli, std::string const& word) {
-    std::vector<std::string> names;
-    for (auto const* const one : cli.get_subcommands([](CLI::App const*) { return true; }))
-        names.push_back(one->get_name());
-    std::vector<std::string_view> const views(names.begin(), names.end());
+CLI::App const* command_of(CLI::App const& cli, std::string_view word) {
+    auto const commands = commands_of(cli);
+    auto const found = std::ranges::find_if(commands, [&](auto const* one) { return one->get_name() == word; });
+    return found == commands.end() ? nullptr : *found;
+}
+
+std::string did_you_mean(std::string const& word, std::vector<std::string> const& known) {
+    std::vector<std::string_view> const views(known.begin(), known.end());
     auto const meant = parley::core::nearest(word, views);
-    std::string text = "parley: there is no command '" + word + "'";
-    if (meant) text += "; did you mean '" + std::string(*meant) + "'?";
-    text += "\nCommands:";
+    return meant ? "; did you mean '" + std::string(*meant) + "'?" : std::string();
+}
+
+// `path`: "parley", or a group such as "parley keys".
+int unknown_command(CLI::App const& cli, std::string const& path, std::string const& word) {
+    std::vector<std::string> names;
+    for (auto const* const one : commands_of(cli))
+        names.push_back(one->get_name());
+    auto text = path + ": there is no command '" + word + "'" + did_you_mean(word, names) + "\nCommands:";
     for (auto const& name : names)
         text += " " + name;
-    std::fprintf(stderr, "%s (parley --help tells more)\n", text.c_str());
+    std::fprintf(stderr, "%s (%s --help tells more)\n", text.c_str(), path.c_str());
+    return server::kExitUsage;
+}
+
+// The first of the words that the command knows nothing of.
+int unexpected(CLI::App const& command, std::string const& path) {
+    auto const words = command.remaining();
+    auto const option = std::ranges::find_if(words, [](auto const& word) { return word.starts_with('-'); });
+    if (words.empty() || option == words.end()) {
+        std::fprintf(stderr, "%s: '%s' is more than it takes (%s --help tells what it takes)\n", path.c_str(),
+                     words.empty() ? "" : words.front().c_str(), path.c_str());
+        return server::kExitUsage;
+    }
+    std::vector<std::string> names;
+    for (auto const* const known : command.get_options())
+        for (auto const& name : known->get_lnames())
+            names.push_back("--" + name);
+    auto const name = option->substr(0, option->find('='));
+    std::fprintf(stderr, "%s: there is no option '%s'%s (%s --help tells what there is)\n", path.c_str(), name.c_str(),
+                 did_you_mean(name, names).c_str(), path.c_str());
     return server::kExitUsage;
 }
 
@@ -298,9 +326,22 @@ int main(int argc, char** argv) try {
         std::fputs(cli.help().c_str(), stderr);
         return server::kExitUsage;
     }
-    if (argv[1][0] != '-' && !is_command(cli, argv[1])) return unknown_command(cli, argv[1]);
+    std::string path = "parley";
+    CLI::App const* named = &cli; // the command that the words name, as far as they do
+    for (auto at = 1; at < argc && argv[at][0] != '-' && !commands_of(*named).empty(); ++at) {
+        auto const* const next = command_of(*named, argv[at]);
+        if (next == nullptr) return unknown_command(*named, path, argv[at]);
+        named = next;
+        path.append(" ").append(argv[at]);
+    }
+    if (argc == 2 && !commands_of(*named).empty() && named != &cli) { // a group alone
+        std::fputs(named->help().c_str(), stderr);
+        return server::kExitUsage;
+    }
     try {
         cli.parse(argc, argv);
+    } catch (CLI::ExtrasError const&) {
+        return unexpected(*named, path);
     } catch (CLI::ParseError const& error) {
         return cli.exit(error) == 0 ? server::kExitOk : server::kExitUsage;
     }

@@ -49,6 +49,12 @@ void warn_of_new(core::Log& log, std::string_view event, std::string_view kind, 
     if (count > kUnavailableTold) log.warn(event).add("not_shown", static_cast<std::int64_t>(count - kUnavailableTold));
 }
 
+std::optional<Environment> environment_at(std::string const& dotenv_path) {
+    auto environment = Environment::load(dotenv_path);
+    if (!environment) return std::nullopt;
+    return std::move(*environment);
+}
+
 } // namespace
 
 agents::ConfigSources config_sources(Settings const& settings, Environment const& environment) {
@@ -84,6 +90,7 @@ Reloader::Reloader(boost::asio::io_context& control, Settings const& settings, s
                    Sinks sinks)
     : settings_(settings),
       dotenv_path_(std::move(dotenv_path)),
+      environment_(environment_at(dotenv_path_)),
       catalogue_(std::move(catalogue)),
       log_(log),
       metrics_(metrics),
@@ -139,11 +146,33 @@ void Reloader::reload(std::string_view why) {
 core::Result<std::shared_ptr<agents::Catalogue const>> Reloader::load() {
     auto const environment = Environment::load(dotenv_path_);
     if (!environment) return environment.error();
+    tell_settings(*environment);
     auto loaded = agents::load_config(config_sources(settings_, *environment));
     for (auto const& warning : loaded.warnings)
         log_.warn("config").add("warning", warning);
     if (!loaded.config) return core::make_error(core::Errc::kInvalidValue, fault_report(loaded.faults));
     return agents::Catalogue::build(std::move(*loaded.config), catalogue_.get(), std::time(nullptr));
+}
+
+// The settings of the process stay as they are until it is started again, which whoever has changed one may not know:
+// keys, above all.
+void Reloader::tell_settings(Environment const& now) {
+    if (!environment_) return;
+    auto const made = make_settings({}, now);
+    std::string changed;
+    for (auto const& name : made.variables) {
+        if (environment_->find(name) == now.find(name)) continue;
+        changed += (changed.empty() ? "" : " ") + name;
+    }
+    if (changed != settings_told_ && !changed.empty()) {
+        std::string faults;
+        for (auto const& fault : made.faults)
+            faults += (faults.empty() ? "" : "; ") + fault;
+        auto line = log_.warn("restart_needed");
+        line.add("settings", changed);
+        if (!faults.empty()) line.add("faults", faults);
+    }
+    settings_told_ = std::move(changed);
 }
 
 std::int64_t Reloader::available_agents() const {

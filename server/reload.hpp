@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,6 +66,7 @@ public:
 
 private:
     core::Result<std::shared_ptr<agents::Catalogue const>> load();
+    void tell_settings(Environment const& now);
     core::Result<> reload_tls();
     bool files_changed() const;
     void watch_files();
@@ -72,6 +74,8 @@ private:
 
     Settings const& settings_;
     std::string dotenv_path_;
+    std::optional<Environment> environment_; // at start; nothing when it changed since, and cannot be read
+    std::string settings_told_;
     std::shared_ptr<agents::Catalogue const> catalogue_;
     core::Log& log_;
     core::MetricSet& metrics_;

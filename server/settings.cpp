@@ -23,14 +23,17 @@ namespace {
 // Reads variables and gathers what is wrong with them.
 class Reader {
 public:
-    Reader(Environment const& environment, std::vector<std::string>& faults)
-        : environment_(environment), faults_(faults) {}
+    Reader(Environment const& environment, SettingsResult& result)
+        : environment_(environment), faults_(result.faults), variables_(result.variables) {}
 
-    std::optional<std::string> text(std::string_view name) const { return environment_.find(name); }
+    std::optional<std::string> text(std::string_view name) const {
+        variables_.emplace_back(name);
+        return environment_.find(name);
+    }
 
     template <class Number>
     void number(std::string_view name, Number& into, std::uint64_t min, std::uint64_t max) {
-        auto const value = environment_.find(name);
+        auto const value = text(name);
         if (!value) return;
         std::uint64_t parsed = 0;
         auto const* const end = value->data() + value->size();
@@ -50,7 +53,7 @@ public:
     }
 
     bool flag(std::string_view name) {
-        auto const value = environment_.find(name);
+        auto const value = text(name);
         if (!value) return false;
         if (*value == "1" || *value == "true" || *value == "yes" || *value == "on") return true;
         if (*value != "0" && *value != "false" && *value != "no" && *value != "off") {
@@ -62,6 +65,7 @@ public:
 private:
     Environment const& environment_;
     std::vector<std::string>& faults_;
+    std::vector<std::string>& variables_;
 };
 
 std::vector<std::string> split_list(std::string_view list) {
@@ -100,7 +104,7 @@ void read_log(Flags const& flags, Reader& reader, Settings& settings, std::vecto
     settings.log.personal_data = personal == "keep";
     auto const terminal = ::isatty(2) == 1;
     auto const format = flags.log ? *flags.log : reader.text("PARLEY_LOG").value_or(terminal ? "text" : "json");
-    if (format != "text" && format != "json") faults.push_back("the log format '" + format + "': must be text or json");
+    if (format != "text" && format != "json") faults.push_back("PARLEY_LOG=" + format + ": must be text or json");
     settings.log.format = format == "json" ? core::LogFormat::kJson : core::LogFormat::kText;
     settings.log.colour = terminal && settings.log.format == core::LogFormat::kText && !std::getenv("NO_COLOR");
 }
@@ -281,7 +285,7 @@ bool Settings::wants_keys() const {
 SettingsResult make_settings(Flags const& flags, Environment const& environment) {
     SettingsResult result;
     auto& settings = result.settings;
-    Reader reader(environment, result.faults);
+    Reader reader(environment, result);
     settings.host = flags.host ? *flags.host : reader.text("HOST").value_or(settings.host);
     reader.number("PORT", settings.port, 0, std::numeric_limits<std::uint16_t>::max());
     if (flags.port) settings.port = *flags.port;

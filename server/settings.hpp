@@ -75,10 +75,11 @@ struct Settings {
     bool wants_keys() const;
 };
 
-/// All faults at once, one line each.
+/// All faults at once, one line each: "NAME=value: must be …" or "NAME: …".
 struct SettingsResult {
     Settings settings;
     std::vector<std::string> faults;
+    std::vector<std::string> variables; // that were looked for
 };
 
 SettingsResult make_settings(Flags const& flags, Environment const& environment);

@@ -104,6 +104,24 @@ def test_validate_json(tmp_path: Path) -> None:
     assert "system_prompt" in by_pointer["/agents/0/sytem_prompt"]["hint"], "the nearest valid key"
 
 
+def test_validate_reports_settings_and_the_env_file_beside_them(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LOG_LEVEL=loud\nPORT=80x\n")
+    done = validated(tmp_path, FAULTY)
+    assert done.returncode == 1
+    for word in ("LOG_LEVEL", "loud", "PORT", "80x", "/providers/p/type", f"{len(EXPECTED) + 2} faults"):
+        assert word in done.stdout, done.stdout
+    done = validated(tmp_path, FAULTY, "--json")
+    assert done.returncode == 1
+    faults = json.loads(done.stdout)["faults"]
+    assert {"file": "environment", "pointer": "LOG_LEVEL", "found": "loud", "allowed": "debug, info, warn or error"} in faults
+    assert len(faults) == len(EXPECTED) + 2
+    (tmp_path / ".env").write_text("LOG_LEVEL=info\nno value\n")
+    done = validated(tmp_path, GOOD, "--json")
+    assert done.returncode == 1
+    body = json.loads(done.stdout)
+    assert body["valid"] is False and [(fault["file"], fault["line"]) for fault in body["faults"]] == [(".env", 2)], body
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [('{\n  "agents": [\n  }\n', 3), ("", 1), ('{"a":1,"a":2}', 1), ("nonsense", 1), ('{"agents":[]}\x00', 1)],
@@ -271,6 +289,23 @@ def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert not done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("keys", "creat"), "parley keys: there is no command 'creat'; did you mean 'create'?"),
+        (("mcp", "docter"), "did you mean 'doctor'?"),
+        (("serve", "--prot", "8100"), "there is no option '--prot'; did you mean '--port'?"),
+        (("keys", "list", "--jsn"), "did you mean '--json'?"),
+        (("agents", "one"), "parley agents: 'one' is more than it takes"),
+        (("keys",), "rotate"),
+    ],
+    ids=" ".join,
+)
+def test_what_was_meant_is_told(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    done = run_cli(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and told in done.stderr and not done.stdout, done
+
+
 @pytest.mark.parametrize("value", ["99999", "-1", "abc", "", None, "80x", "1e3"])
 def test_a_port_that_is_none(tmp_path: Path, value: str | None) -> None:
     done = run_cli("serve", "--port", *([] if value is None else [value]), cwd=tmp_path)
@@ -342,6 +377,9 @@ def test_start_up_says_what_a_person_needs(tmp_path: Path, start_gateway) -> Non
         demo_agent(), agent("locked", "p"), p={"type": "openai", "base_url": "http://x/v1", "api_key": "${K_NOT_SET}"}
     )
     (tmp_path / "agent_config.json").write_text(json.dumps(body))
+    headers = {"Authorization": "Bearer ${DOCS_NOT_SET}"}
+    tools = {"docs": {"url": "http://127.0.0.1:9/mcp", "headers": headers}}
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": tools}))
     process = subprocess.Popen(
         [str(binary()), "serve", "--port", "0", "--log", "text"],
         cwd=tmp_path,
@@ -358,6 +396,7 @@ def test_start_up_says_what_a_person_needs(tmp_path: Path, start_gateway) -> Non
     assert port, text
     assert "curl" in text and f":{port[1]}/v1/chat/completions" in text
     assert "demo" in text and "locked" in text and "K_NOT_SET" in text
+    assert re.search(r"docs +unavailable +DOCS_NOT_SET is not set", text), text
     assert "\x1b[" not in text, "no colours in a pipe"
 
 
@@ -368,3 +407,28 @@ def test_chat_streams_to_a_pipe(tmp_path: Path) -> None:
     assert "canary-chat" in done.stdout and "\x1b[" not in done.stdout
     done = run_cli("chat", "nobody", "--config", "agent_config.json", cwd=tmp_path, stdin="x\n")
     assert done.returncode != 0 and "nobody" in done.stderr
+
+
+def test_chat_needs_no_key_of_the_store(tmp_path: Path, start_gateway) -> None:
+    """The gateway of a chat is there for this chat; a gateway that others use wants a key, and the way to show it is told."""
+    (tmp_path / "agent_config.json").write_text(json.dumps(GOOD))
+    made = run_cli("keys", "create", "--name", "a", "--json", cwd=tmp_path)
+    key = json.loads(made.stdout)["key"]
+    done = run_cli("chat", "demo", "-m", "say canary-chat", cwd=tmp_path)
+    assert done.returncode == 0 and "canary-chat" in done.stdout, done
+    gateway = start_gateway(GOOD, keys=("sk-others-0123456789",), data=tmp_path / "data")
+    url = "http://{}:{}".format(*gateway.address)
+    done = run_cli("chat", "demo", "-m", "hello", "--url", url, cwd=tmp_path)
+    assert done.returncode == 1 and "PARLEY_API_KEY" in done.stderr, done
+    done = run_cli("chat", "demo", "-m", "say canary-chat", "--url", url, cwd=tmp_path, env={"PARLEY_API_KEY": key})
+    assert done.returncode == 0 and "canary-chat" in done.stdout, done
+    gateway.kill()
+    done = run_cli("chat", "demo", "-m", "hello", "--url", url, cwd=tmp_path)
+    assert done.returncode == 1 and f"Gateway '{url}'" in done.stderr, done
+
+
+def test_small_budgets_are_shown_in_full(tmp_path: Path) -> None:
+    for budget in ("0.0005", "2", "1.25"):
+        run_cli("keys", "create", "--name", "a", "--budget-usd", budget, cwd=tmp_path)
+    shown = run_cli("keys", "list", cwd=tmp_path).stdout
+    assert all(f"0.00 of {budget} USD" in shown for budget in ("0.0005", "2.00", "1.25")), shown

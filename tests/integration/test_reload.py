@@ -63,6 +63,15 @@ def test_file_written_in_place_bit_by_bit(start_gateway) -> None:
     swapped(gateway, {"one", "two"})
 
 
+def test_a_setting_that_needs_a_restart_is_named(start_gateway) -> None:
+    gateway = start_gateway(config(demo_agent("one")), files={".env": "PORT=1\nSOME_KEY=a\n"})
+    (gateway.folder / ".env").write_text("PORT=1\nSOME_KEY=b\nPARLEY_API_KEYS=sk-canary-0123456789\nLOG_LEVEL=loud\n")
+    told = gateway.wait_log(lambda log: log.get("event") == "restart_needed")
+    assert told and sorted(told["settings"].split()) == ["LOG_LEVEL", "PARLEY_API_KEYS"], told
+    assert "LOG_LEVEL=loud" in told["faults"] and "sk-canary" not in json.dumps(told)
+    assert gateway.wait_log(lambda log: log.get("event") == "config_reloaded"), "the rest is taken"
+
+
 def test_sighup(start_gateway) -> None:
     gateway = start_gateway(
         config(demo_agent("one")), files={"prompts/p.md": "old"}, env={"PROMPTS_DIR_PATH": "prompts"}
