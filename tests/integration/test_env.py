@@ -19,7 +19,7 @@ import pytest
 from harness import upstream as up
 from harness.api import Stream, call, chat, chat_body, stream
 from harness.configs import agent, config, demo_agent
-from harness.gateway import SLACK, Gateway, StartFailed, binary, clean_environment, run_cli
+from harness.gateway import SLACK, Gateway, StartFailed, binary, clean_environment, run_cli, wait_until
 from harness.wires import BY_NAME, TEXT, WIRES
 
 # type of provider -> the wire it speaks there, and its variables ({url} is the fake upstream's)
@@ -284,7 +284,11 @@ def test_a_reload_without_its_dotenv_is_refused(start_gateway) -> None:
     gateway.signal(signal.SIGHUP)
     log = gateway.wait_log(lambda one: one.get("event") == "config_refused")
     assert log and ".env is a directory" in log["report"]
-    assert ".env is a directory" in call(gateway, "GET", "/health?detailed=true").json()["config"]["last_refusal"]
+
+    def refusal() -> str:
+        return call(gateway, "GET", "/health?detailed=true").json()["config"].get("last_refusal", "")
+
+    wait_until(lambda: ".env is a directory" in refusal(), what="the refusal in /health")
     assert chat(gateway, "demo").status == 200
 
 

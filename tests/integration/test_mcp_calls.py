@@ -439,7 +439,7 @@ def test_a_call_whose_client_left_before_it_was_written_is_not_written(start_gat
         os.kill(pid, signal.SIGCONT)
     assert result(gateway, "one__echo", {"text": "last"}) == "last"
     called = [one["params"]["arguments"]["text"][:8] for one in records(tmp_path / "one", "message", method="tools/call")]
-    assert called == ["first", "xxxxxxxx", "last"]
+    assert sorted(called) == ["first", "last", "xxxxxxxx"], "the server reads them beside each other"
 
 
 # ---- large results

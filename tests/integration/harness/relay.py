@@ -31,8 +31,8 @@ def every_provider(plain_url: str, tls_url: str, ca_file: Path) -> dict:
     """An agent `WIRE-plain` and `WIRE-tls` for each dialect, with small deadlines."""
     providers, agents = {}, []
     for wire in WIRES:
-        providers[f"{wire.name}-plain"] = wire.provider(plain_url, timeouts=timeouts(SLACK))
-        providers[f"{wire.name}-tls"] = wire.provider(tls_url, timeouts=timeouts(SLACK), ca_file=str(ca_file))
+        providers[f"{wire.name}-plain"] = wire.provider(plain_url, timeouts=timeouts(2 * SLACK, total_ms=2_000))
+        providers[f"{wire.name}-tls"] = wire.provider(tls_url, timeouts=timeouts(2 * SLACK, total_ms=2_000), ca_file=str(ca_file))
         agents += [
             agent(f"{wire.name}-{scheme}", f"{wire.name}-{scheme}", system_prompt="Be brief.")
             for scheme in ("plain", "tls")
