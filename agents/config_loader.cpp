@@ -127,7 +127,8 @@ private:
         ObjectReader const reader(scope, *object, "", unset);
         reader.allow_only(kRootKeys);
         constexpr std::array<Choice<int>, 1> kVersions{{{"1", 1}}};
-        if (auto const* const version = object->if_contains("version"); version && !version->is_string()) {
+        if (auto const* const version = object->if_contains("version");
+            version && !version->is_string() && !version->is_null()) {
             reader.fault("version", std::string(describe_type(*version)), "the string \"1\"");
         } else {
             reader.choice<int>("version", kVersions);

@@ -36,6 +36,19 @@ constexpr std::array<Choice<Approval>, 2> kApprovals{{{"never", Approval::kNever
 
 constexpr std::size_t kLabelBytesMax = 64;
 
+// VS Code asks the user for "input:NAME"; here MCP_INPUT_NAME answers. Nothing for other variables.
+std::optional<std::string> input_variable(std::string_view name) {
+    constexpr std::string_view kInput = "input:";
+    if (!name.starts_with(kInput)) return std::nullopt;
+    std::string variable = "MCP_INPUT_";
+    for (char const c : name.substr(kInput.size())) {
+        bool const is_plain = (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        bool const is_small = c >= 'a' && c <= 'z';
+        variable += is_plain ? c : is_small ? static_cast<char>(c - 'a' + 'A') : '_';
+    }
+    return variable;
+}
+
 std::vector<std::string_view> known_keys() {
     std::vector<std::string_view> out;
     auto const add = [&out](auto const& keys) { out.insert(out.end(), keys.begin(), keys.end()); };
@@ -187,7 +200,7 @@ void read_transport(ObjectReader const& reader, McpServerConfig& server) {
     }
     if (!url_key) {
         reader.text("command"); // a wrong type is told too
-        reader.fault_here("neither command nor url", "\"command\" with \"args\", or \"server_url\"");
+        reader.fault_here("neither command nor url", "\"command\" with \"args\", or \"url\"");
         return;
     }
     read_url(reader, *url_key, server);
@@ -292,6 +305,9 @@ std::optional<McpServerConfig> read_server(FileScope& scope, json::value const& 
         scope.warnings.push_back(scope.file + ": " + pointer + ": the tools of " + in_quotes(server.label) +
                                  " are not offered: require_approval is \"always\", and nobody is there to ask");
     }
+    for (auto& name : unset) {
+        if (auto const variable = input_variable(name)) name = *variable + " (of ${" + name + "})";
+    }
     if (!unset.empty()) server.unavailable = not_set(unset);
     return server;
 }
@@ -364,16 +380,7 @@ core::VariableLookup mcp_lookup(EnvLookup env, std::string const& mcp_path) {
     return [env = std::move(env), folder = folder.string(),
             base = folder.filename().string()](std::string_view name) -> std::optional<std::string> {
         auto const ask = [&env](std::string_view variable) { return env ? env(variable) : std::nullopt; };
-        constexpr std::string_view kInput = "input:";
-        if (name.substr(0, kInput.size()) == kInput) { // VS Code asks the user; here MCP_INPUT_NAME answers
-            std::string variable = "MCP_INPUT_";
-            for (char const c : name.substr(kInput.size())) {
-                bool const is_plain = (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-                bool const is_small = c >= 'a' && c <= 'z';
-                variable += is_plain ? c : is_small ? static_cast<char>(c - 'a' + 'A') : '_';
-            }
-            return ask(variable);
-        }
+        if (auto const variable = input_variable(name)) return ask(*variable);
         if (auto value = ask(name)) return value;
         if (name == "userHome") return ask("HOME");
         if (name == "workspaceFolder") return folder;

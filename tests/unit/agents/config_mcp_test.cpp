@@ -157,7 +157,8 @@ TEST(ConfigMcp, OtherWaysToNameAVariable) {
     auto const gemini =
         server(R"("httpUrl": "https://h", "trust": true, "headers": {"K": "Bearer $KEY$ $1 ${KEY}"})", env);
     EXPECT_EQ(value(gemini.headers, "K"), "Bearer v$ $1 v");
-    EXPECT_EQ(server(R"("command": "c", "args": ["${input:other}"])", env).unavailable, "input:other is not set");
+    EXPECT_EQ(server(R"("command": "c", "args": ["${input:other}"])", env).unavailable,
+              "MCP_INPUT_OTHER (of ${input:other}) is not set");
 }
 
 TEST(ConfigMcp, TimeoutsInSecondsAndMilliseconds) {
