@@ -173,6 +173,12 @@ def test_validate_reads_mcp_json(tmp_path: Path) -> None:
     assert done.returncode == 1 and "mcp.json" in done.stdout + done.stderr
 
 
+def test_validate_names_an_authority_that_cannot_be_read(tmp_path: Path) -> None:
+    """Of a tool server: it alone is unavailable, as with an env_file."""
+    done = validated(tmp_path, GOOD, mcp={"mcpServers": {"docs": {"url": "https://x/mcp", "ca_file": "nope.pem"}}})
+    assert done.returncode == 0 and "'docs' is unavailable: its ca_file \"nope.pem\" cannot be read" in done.stdout, done
+
+
 def test_validate_and_agents_give_the_same_reasons(tmp_path: Path) -> None:
     body = config(
         demo_agent(),
