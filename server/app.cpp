@@ -72,12 +72,13 @@ std::string_view version() noexcept {
 
 class App::Impl {
 public:
-    Impl(Settings settings, std::string dotenv_path, std::shared_ptr<agents::Catalogue const> catalogue,
-         std::unique_ptr<storage::Store> store)
+    Impl(Settings settings, std::string dotenv_path, Environment environment,
+         std::shared_ptr<agents::Catalogue const> catalogue, std::unique_ptr<storage::Store> store)
         : settings_(std::move(settings)),
           store_(std::move(store)),
           log_(settings_.log),
-          reloader_(control_, settings_, std::move(dotenv_path), std::move(catalogue), log_, metrics_,
+          reloader_(control_, settings_, std::move(dotenv_path), std::move(environment), std::move(catalogue), log_,
+                    metrics_,
                     {.catalogue = [this](auto const& fresh) { use(fresh); },
                      .tls = [this](auto const& context) { use_tls(context); }}) {
         shared_.keys = policy::ApiKeys::from_list(settings_.api_keys.reveal());
@@ -348,7 +349,7 @@ App::~App() = default;
 
 core::Result<std::unique_ptr<App>> App::create(Settings settings, std::string dotenv_path) {
     auto const refuse = [](std::string text) { return core::make_error(core::Errc::kInvalidValue, std::move(text)); };
-    auto const environment = Environment::load(dotenv_path);
+    auto environment = Environment::load(dotenv_path);
     if (!environment) return environment.error();
     auto loaded = agents::load_config(config_sources(settings, *environment));
     if (!loaded.config) return refuse(fault_report(loaded.faults));
@@ -358,8 +359,8 @@ core::Result<std::unique_ptr<App>> App::create(Settings settings, std::string do
     if (!store) return refuse(store.error().message + "\n");
     auto const host = settings.host;
     bool const is_for_all = settings.loopback_only() || settings.allow_anonymous;
-    auto impl =
-        std::make_unique<Impl>(std::move(settings), std::move(dotenv_path), std::move(catalogue), std::move(*store));
+    auto impl = std::make_unique<Impl>(std::move(settings), std::move(dotenv_path), std::move(*environment),
+                                       std::move(catalogue), std::move(*store));
     if (!is_for_all && !impl->wants_keys()) {
         return refuse(fmt::format(
             "Refusing to listen on {} without API keys: anybody who can reach this machine could use your providers.\n"

@@ -49,12 +49,6 @@ void warn_of_new(core::Log& log, std::string_view event, std::string_view kind, 
     if (count > kUnavailableTold) log.warn(event).add("not_shown", static_cast<std::int64_t>(count - kUnavailableTold));
 }
 
-std::optional<Environment> environment_at(std::string const& dotenv_path) {
-    auto environment = Environment::load(dotenv_path);
-    if (!environment) return std::nullopt;
-    return std::move(*environment);
-}
-
 } // namespace
 
 agents::ConfigSources config_sources(Settings const& settings, Environment const& environment) {
@@ -86,11 +80,11 @@ std::string manifest_hashes(agents::Catalogue const& catalogue, std::size_t digi
 }
 
 Reloader::Reloader(boost::asio::io_context& control, Settings const& settings, std::string dotenv_path,
-                   std::shared_ptr<agents::Catalogue const> catalogue, core::Log& log, core::MetricSet& metrics,
-                   Sinks sinks)
+                   Environment environment, std::shared_ptr<agents::Catalogue const> catalogue, core::Log& log,
+                   core::MetricSet& metrics, Sinks sinks)
     : settings_(settings),
       dotenv_path_(std::move(dotenv_path)),
-      environment_(environment_at(dotenv_path_)),
+      environment_(std::move(environment)),
       catalogue_(std::move(catalogue)),
       log_(log),
       metrics_(metrics),
@@ -157,11 +151,10 @@ core::Result<std::shared_ptr<agents::Catalogue const>> Reloader::load() {
 // The settings of the process stay as they are until it is started again, which whoever has changed one may not know:
 // keys, above all.
 void Reloader::tell_settings(Environment const& now) {
-    if (!environment_) return;
     auto const made = make_settings({}, now);
     std::string changed;
     for (auto const& name : made.variables) {
-        if (environment_->find(name) == now.find(name)) continue;
+        if (environment_.find(name) == now.find(name)) continue;
         changed += (changed.empty() ? "" : " ") + name;
     }
     if (changed != settings_told_ && !changed.empty()) {

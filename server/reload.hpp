@@ -7,7 +7,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,9 +40,10 @@ public:
         std::function<void(std::shared_ptr<net::TlsContext>)> tls;
     };
 
-    /// `control` runs the main thread. `settings`, `log` and `metrics` outlive the reloader.
+    /// `control` runs the main thread. `settings`, `log` and `metrics` outlive the reloader. `environment`: at start.
     Reloader(boost::asio::io_context& control, Settings const& settings, std::string dotenv_path,
-             std::shared_ptr<agents::Catalogue const> catalogue, core::Log& log, core::MetricSet& metrics, Sinks sinks);
+             Environment environment, std::shared_ptr<agents::Catalogue const> catalogue, core::Log& log,
+             core::MetricSet& metrics, Sinks sinks);
     Reloader(Reloader const&) = delete;
     Reloader& operator=(Reloader const&) = delete;
 
@@ -74,7 +74,7 @@ private:
 
     Settings const& settings_;
     std::string dotenv_path_;
-    std::optional<Environment> environment_; // at start; nothing when it changed since, and cannot be read
+    Environment environment_; // at start
     std::string settings_told_;
     std::shared_ptr<agents::Catalogue const> catalogue_;
     core::Log& log_;
