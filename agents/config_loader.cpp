@@ -127,12 +127,7 @@ private:
         ObjectReader const reader(scope, *object, "", unset);
         reader.allow_only(kRootKeys);
         constexpr std::array<Choice<int>, 1> kVersions{{{"1", 1}}};
-        if (auto const* const version = object->if_contains("version");
-            version && !version->is_string() && !version->is_null()) {
-            reader.fault("version", std::string(describe_type(*version)), "the string \"1\"");
-        } else {
-            reader.choice<int>("version", kVersions);
-        }
+        reader.choice<int>("version", kVersions);
         if (auto const* providers = reader.object("providers")) {
             providers_.read_entries(scope, *providers, "/providers");
         }

@@ -142,11 +142,11 @@ std::optional<std::string> ObjectReader::expanded(std::string_view written, std:
     return std::move(expansion.text);
 }
 
-std::optional<std::string> ObjectReader::text(std::string_view key) const {
+std::optional<std::string> ObjectReader::text(std::string_view key, std::string_view allowed) const {
     auto const* value = find(key);
     if (value == nullptr) return std::nullopt;
     if (!value->is_string()) {
-        fault(key, std::string(describe_type(*value)), "a string");
+        fault(key, std::string(describe_type(*value)), std::string(allowed));
         return std::nullopt;
     }
     return expanded(written(key), join_pointer(pointer_, key));

@@ -73,7 +73,7 @@ public:
 
     // Each of these returns nothing when the member is absent, at fault (which is noted), or needs a variable that
     // is not set (which is noted too).
-    std::optional<std::string> text(std::string_view key) const;
+    std::optional<std::string> text(std::string_view key, std::string_view allowed = "a string") const;
     std::optional<std::string> text_not_empty(std::string_view key) const; // "" is a fault
     std::optional<bool> boolean(std::string_view key) const;
     std::optional<std::int64_t> integer(std::string_view key, std::int64_t min, std::int64_t max) const;
@@ -87,13 +87,13 @@ public:
 
     template <class E>
     std::optional<E> choice(std::string_view key, std::span<Choice<E> const> choices) const {
-        auto const word = text(key);
-        if (!word) return std::nullopt;
         std::vector<std::string_view> names;
-        for (auto const& [name, value] : choices) {
-            if (name == *word) return value;
+        for (auto const& [name, value] : choices)
             names.push_back(name);
-        }
+        auto const word = text(key, "a string: " + joined(names));
+        if (!word) return std::nullopt;
+        for (auto const& [name, value] : choices)
+            if (name == *word) return value;
         fault(key, in_quotes(written(key)), joined(names), did_you_mean(*word, names));
         return std::nullopt;
     }
